@@ -1,0 +1,88 @@
+
+/*
+ * Copyright (C) ngx_http_klaviyo_module contributors
+ */
+
+/*
+ * The configurations of the module's levels, as its parts share them.
+ */
+
+
+#ifndef _NGX_HTTP_KLAVIYO_MODULE_H_INCLUDED_
+#define _NGX_HTTP_KLAVIYO_MODULE_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include "ngx_http_klaviyo_account.h"
+#include "ngx_http_klaviyo_rule.h"
+
+
+typedef struct ngx_http_klaviyo_loc_conf_s  ngx_http_klaviyo_loc_conf_t;
+
+
+typedef struct {
+    ngx_array_t                          accounts;   /* _account_t * */
+    ngx_array_t                          rules;    /* _rule_t *, all */
+    ngx_array_t                          references;   /* _reference_t */
+
+    ngx_http_klaviyo_control_t          *control;
+    ngx_path_t                          *spool;
+    ngx_msec_t                           drain_timeout;
+
+    /* levels are numbered as they are merged, an outer before its inner */
+    ngx_uint_t                           levels;
+    ngx_http_klaviyo_loc_conf_t         *http;     /* the outermost level */
+    ngx_array_t                          servers;  /* _loc_conf_t *: those of
+                                                      server{} levels */
+
+    /* variables that the request side asks for */
+    ngx_int_t                            http_cookie;
+    ngx_int_t                            kla_id;
+    ngx_int_t                            kla_off;
+    ngx_int_t                            request_id;
+} ngx_http_klaviyo_main_conf_t;
+
+
+/* klaviyo_except */
+typedef struct {
+    ngx_str_t                            metric;
+    ngx_uint_t                           level;
+} ngx_http_klaviyo_except_t;
+
+
+struct ngx_http_klaviyo_loc_conf_s {
+    ngx_flag_t                           enable;   /* klaviyo on|off */
+    ngx_str_t                            account_name;   /* if it stands here */
+    ngx_str_t                            account_file;
+    ngx_uint_t                           account_line;
+    ngx_http_klaviyo_account_t          *account;
+
+    ngx_array_t                         *rules;    /* _rule_t *: own ones */
+    ngx_array_t                         *excepts;  /* _except_t, inherited
+                                                      ones too */
+    ngx_array_t                         *properties;   /* _node_t, likewise */
+    ngx_array_t                         *profiles;   /* _profile_t, likewise */
+    ngx_array_t                         *consent;  /* _condition_t: of the
+                                                      nearest level */
+    ngx_flag_t                           identifiers;   /* 1: all */
+    ngx_uint_t                           identity;   /* rungs */
+    ngx_uint_t                           ignore;
+
+    /* the tree of levels: an inner level has a number of enter..leave */
+    ngx_http_klaviyo_loc_conf_t         *parent;
+    ngx_http_klaviyo_loc_conf_t         *server;
+    ngx_uint_t                           enter;
+    ngx_uint_t                           leave;
+
+    /* of a server{}: the rules of all its levels */
+    ngx_array_t                         *routes;   /* _route_t * */
+    ngx_http_klaviyo_index_t            *index;
+};
+
+
+extern ngx_module_t  ngx_http_klaviyo_module;
+
+
+#endif /* _NGX_HTTP_KLAVIYO_MODULE_H_INCLUDED_ */
