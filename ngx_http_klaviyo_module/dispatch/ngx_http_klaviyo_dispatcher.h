@@ -1,0 +1,60 @@
+
+/*
+ * Copyright (C) ngx_http_klaviyo_module contributors
+ */
+
+/*
+ * The dispatcher: drains the rings of all accounts into requests and acts on
+ * the answers.  A client of the event loop with start, drain and idle; does
+ * not know which process hosts it.
+ */
+
+
+#ifndef _NGX_HTTP_KLAVIYO_DISPATCHER_H_INCLUDED_
+#define _NGX_HTTP_KLAVIYO_DISPATCHER_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_http_klaviyo_account.h"
+
+
+typedef struct ngx_http_klaviyo_dispatcher_s  ngx_http_klaviyo_dispatcher_t;
+
+
+typedef struct {
+    ngx_http_klaviyo_control_t          *control;
+    ngx_array_t                         *accounts;  /* _account_t * */
+    ngx_str_t                            spool;     /* the directory */
+    ngx_log_t                           *log;
+} ngx_http_klaviyo_dispatcher_conf_t;
+
+
+/* Starts to work: own timers and the eventfd.  Returns NULL on failure. */
+ngx_http_klaviyo_dispatcher_t *ngx_http_klaviyo_dispatcher_start(
+    ngx_http_klaviyo_dispatcher_conf_t *conf);
+
+/*
+ * From now on batches close at once, linger or not, and retries and pauses no
+ * longer than the host waits anyway; with "claim" 0 nothing more is claimed.
+ */
+void ngx_http_klaviyo_dispatcher_drain(ngx_http_klaviyo_dispatcher_t *d,
+    ngx_uint_t claim);
+
+/* Requests that wait for their answer. */
+ngx_uint_t ngx_http_klaviyo_dispatcher_in_flight(
+    ngx_http_klaviyo_dispatcher_t *d);
+
+/* Events in the rings that this process owns, those in flight too. */
+ngx_uint_t ngx_http_klaviyo_dispatcher_left(
+    ngx_http_klaviyo_dispatcher_t *d);
+
+/* Whether this process still owns a ring. */
+ngx_uint_t ngx_http_klaviyo_dispatcher_owner(
+    ngx_http_klaviyo_dispatcher_t *d);
+
+/* Gives back what is in flight and frees everything. */
+void ngx_http_klaviyo_dispatcher_stop(ngx_http_klaviyo_dispatcher_t *d);
+
+
+#endif /* _NGX_HTTP_KLAVIYO_DISPATCHER_H_INCLUDED_ */

@@ -1,0 +1,144 @@
+
+/*
+ * Copyright (C) ngx_http_klaviyo_module contributors
+ */
+
+/*
+ * The sender of one account: which range of its ring goes out, when, and what
+ * becomes of it.  Knows no timer: whoever calls it is told when to call again.
+ */
+
+
+#ifndef _NGX_HTTP_KLAVIYO_SENDER_H_INCLUDED_
+#define _NGX_HTTP_KLAVIYO_SENDER_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include "ngx_http_klaviyo_account.h"
+#include "ngx_http_klaviyo_batch.h"
+#include "ngx_http_klaviyo_budget.h"
+#include "ngx_http_klaviyo_deadletter.h"
+#include "ngx_http_klaviyo_transport.h"
+
+
+#define NGX_HTTP_KLAVIYO_IN_FLIGHT       4
+
+/* how soon a ring with events in it is looked at again: while a batch may
+ * become full, and while nothing can be sent anyway */
+#define NGX_HTTP_KLAVIYO_TICK            100
+#define NGX_HTTP_KLAVIYO_TICK_BLOCKED    250
+
+/* the next try after Klaviyo refused the account, not an event */
+#define NGX_HTTP_KLAVIYO_STOPPED         60000
+
+/* the longest pause between two tries while the process is about to leave,
+ * and the longest that an answer can ask for */
+#define NGX_HTTP_KLAVIYO_HURRY           500
+#define NGX_HTTP_KLAVIYO_MAX_PAUSE       3600000
+
+/* if more events were to die, in a row or in a minute, the fault is ours */
+#define NGX_HTTP_KLAVIYO_DEATHS_ROW      20
+#define NGX_HTTP_KLAVIYO_DEATHS_MINUTE   60
+
+
+typedef struct ngx_http_klaviyo_sender_s  ngx_http_klaviyo_sender_t;
+
+/* a request of the sender has ended: time to look at it again */
+typedef void (*ngx_http_klaviyo_sender_pt)(void *data);
+
+
+/* the batch first: libcurl's reader takes it for what the call's data is */
+typedef struct {
+    ngx_http_klaviyo_batch_t             batch;
+    ngx_http_klaviyo_sender_t           *sender;
+    ngx_http_klaviyo_call_t             *call;     /* NULL: free */
+    ngx_uint_t                           round;    /* when it was sent */
+} ngx_http_klaviyo_flight_t;
+
+
+struct ngx_http_klaviyo_sender_s {
+    ngx_http_klaviyo_account_t          *account;
+    ngx_http_klaviyo_account_state_t    *state;    /* in the control zone */
+    ngx_http_klaviyo_budget_t           *budget;   /* in it */
+    ngx_http_klaviyo_transport_t        *transport;
+    ngx_log_t                           *log;
+
+    ngx_http_klaviyo_sender_pt           ended;
+    void                                *data;
+
+    ngx_http_klaviyo_deadletter_t        dead;
+    ngx_http_klaviyo_deadletter_t        dry_run;
+
+    ngx_http_klaviyo_flight_t            flights[NGX_HTTP_KLAVIYO_IN_FLIGHT];
+    ngx_uint_t                           in_flight;
+
+    /* adopted, but the budget said no; or NGX_DECLINED */
+    ngx_int_t                            held;
+
+    ngx_http_klaviyo_sender_e            mode;
+
+    /* A round ends with a failure: answers to requests of an earlier one
+     * neither prolong nor end what that failure began. */
+    ngx_uint_t                           round;
+    ngx_uint_t                           failures;  /* rounds in a row */
+    ngx_msec_t                           next;     /* ngx_current_msec */
+
+    /* deaths with nothing accepted in between; of the minute that began */
+    ngx_uint_t                           row;
+    ngx_uint_t                           deaths;
+    ngx_msec_t                           minute;
+
+    /* for the log: since the account was well, or since they were told */
+    ngx_uint_t                           failed;
+    ngx_uint_t                           died;
+    ngx_uint_t                           died_status;
+    ngx_uint_t                           unwritten;
+
+    /* what was told last, and when a failure was */
+    ngx_http_klaviyo_sender_e            told;
+    char                                *told_reason;
+    time_t                               told_failed;
+
+    unsigned                             owner:1;
+    unsigned                             claim:1;
+    unsigned                             hurry:1;
+    unsigned                             waiting:1;  /* slots may wait */
+    unsigned                             blocked:1;  /* until "next" */
+    unsigned                             probe:1;  /* one request at a time */
+    unsigned                             fault:1;  /* nothing may die */
+    unsigned                             fresh:1;  /* in a fault the probes take
+                                                      turns: new events are
+                                                      next */
+};
+
+
+/* NGX_OK or NGX_ERROR (no memory). */
+ngx_int_t ngx_http_klaviyo_sender_init(ngx_http_klaviyo_sender_t *s,
+    ngx_pool_t *pool, ngx_str_t *spool);
+
+/*
+ * Takes the ring over if it may, looks for slots that others left, tells in
+ * the log what waits to be told.  At the start and each second.
+ */
+void ngx_http_klaviyo_sender_second(ngx_http_klaviyo_sender_t *s);
+
+/*
+ * Sends what is due.  Returns the milliseconds after which to call again, or
+ * NGX_TIMER_INFINITE: nothing to do before the next event or answer.
+ */
+ngx_msec_t ngx_http_klaviyo_sender_run(ngx_http_klaviyo_sender_t *s);
+
+/* See ngx_http_klaviyo_dispatcher_drain(). */
+void ngx_http_klaviyo_sender_drain(ngx_http_klaviyo_sender_t *s,
+    ngx_uint_t claim);
+
+/* Cancels the requests and gives their slots back. */
+void ngx_http_klaviyo_sender_stop(ngx_http_klaviyo_sender_t *s);
+
+/* Milliseconds of the clock that all processes share: the budget's. */
+uint64_t ngx_http_klaviyo_sender_clock(void);
+
+
+#endif /* _NGX_HTTP_KLAVIYO_SENDER_H_INCLUDED_ */
