@@ -1,0 +1,860 @@
+
+/*
+ * Copyright (C) ngx_http_klaviyo_module contributors
+ */
+
+/*
+ * The decoders that documents and filters share: texts into texts or trees.
+ */
+
+
+#include "ngx_http_klaviyo_decode.h"
+#include "ngx_http_klaviyo_entities.h"
+#include "ngx_http_klaviyo_json.h"
+
+
+/* pairs of a text, and brackets of a name in it */
+#define NGX_HTTP_KLAVIYO_MAX_PAIRS     4000
+#define NGX_HTTP_KLAVIYO_MAX_BRACKETS  8
+
+/* what may stand between "&" and ";" */
+#define NGX_HTTP_KLAVIYO_ENTITY_TEXT   10
+
+
+#define ngx_http_klaviyo_is_blank(ch)                                         \
+    ((ch) == ' ' || (ch) == '\t' || (ch) == CR || (ch) == LF)
+
+
+static ngx_int_t ngx_http_klaviyo_decode_clean(ngx_str_t *dst,
+    ngx_str_t *src);
+static size_t ngx_http_klaviyo_decode_entity(u_char *p, u_char *last,
+    uint32_t *code);
+static ngx_int_t ngx_http_klaviyo_decode_number(u_char *p, size_t len,
+    uint32_t *code);
+static ngx_int_t ngx_http_klaviyo_decode_name(u_char *p, size_t len,
+    uint32_t *code);
+static int ngx_libc_cdecl ngx_http_klaviyo_decode_cmp(const void *one,
+    const void *two);
+static u_char *ngx_http_klaviyo_decode_utf8(u_char *p, uint32_t code);
+static ngx_int_t ngx_http_klaviyo_decode_pair(ngx_http_klaviyo_arena_t *arena,
+    json_t *form, ngx_str_t *pair, ngx_uint_t repeat);
+static ngx_int_t ngx_http_klaviyo_decode_text(ngx_http_klaviyo_arena_t *arena,
+    ngx_str_t *text);
+static ngx_int_t ngx_http_klaviyo_decode_key(ngx_http_klaviyo_arena_t *arena,
+    ngx_str_t *name, char **key);
+static ngx_uint_t ngx_http_klaviyo_decode_brackets(char *key);
+static ngx_int_t ngx_http_klaviyo_decode_nest(ngx_http_klaviyo_arena_t *arena,
+    json_t **node, char **key);
+static ngx_int_t ngx_http_klaviyo_decode_object(
+    ngx_http_klaviyo_arena_t *arena, json_t **node, char *key);
+static char *ngx_http_klaviyo_decode_append(json_t *node, char *key,
+    char *buf);
+static ngx_int_t ngx_http_klaviyo_decode_leaf(ngx_http_klaviyo_arena_t *arena,
+    json_t *node, char *key, ngx_str_t *value, ngx_uint_t repeat);
+static int ngx_http_klaviyo_decode_repeat(json_t *node, char *key,
+    json_t *old, json_t *json);
+static void ngx_http_klaviyo_decode_lists(json_t *object);
+static json_t *ngx_http_klaviyo_decode_list(json_t *object);
+static ngx_int_t ngx_http_klaviyo_decode_kv_pair(
+    ngx_http_klaviyo_arena_t *arena, json_t *object, ngx_str_t *pair,
+    ngx_str_t *kvsep);
+static u_char *ngx_http_klaviyo_decode_find(u_char *p, u_char *last,
+    ngx_str_t *sep);
+static void ngx_http_klaviyo_decode_trim(ngx_str_t *text);
+
+
+ngx_int_t
+ngx_http_klaviyo_decode_url(ngx_http_klaviyo_arena_t *arena, ngx_str_t *src,
+    ngx_str_t *dst, ngx_uint_t flags)
+{
+    u_char      *p, *s, *last;
+    ngx_int_t    ch;
+    ngx_uint_t   form;
+
+    s = src->data;
+    last = s + src->len;
+    form = flags & NGX_HTTP_KLAVIYO_DECODE_FORM;
+
+    if (ngx_strlchr(s, last, '%') == NULL
+        && (!form || ngx_strlchr(s, last, '+') == NULL))
+    {
+        *dst = *src;
+        return NGX_OK;
+    }
+
+    p = ngx_http_klaviyo_arena_alloc(arena, src->len);
+    if (p == NULL) {
+        return NGX_DECLINED;
+    }
+
+    dst->data = p;
+
+    while (s < last) {
+        ch = (*s == '%' && last - s > 2) ? ngx_hextoi(s + 1, 2) : NGX_ERROR;
+
+        if (ch != NGX_ERROR) {
+            *p++ = (u_char) ch;
+            s += 3;
+
+        } else {
+            *p++ = (*s == '+' && form) ? ' ' : *s;
+            s++;
+        }
+    }
+
+    dst->len = p - dst->data;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_klaviyo_decode_base64(ngx_http_klaviyo_arena_t *arena, ngx_str_t *src,
+    ngx_str_t *dst)
+{
+    ngx_str_t  clean, plain;
+
+    clean.data = ngx_http_klaviyo_arena_alloc(arena, src->len);
+    plain.data = ngx_http_klaviyo_arena_alloc(arena,
+                                         ngx_base64_decoded_length(src->len));
+
+    if (clean.data == NULL || plain.data == NULL) {
+        return NGX_DECLINED;
+    }
+
+    if (ngx_http_klaviyo_decode_clean(&clean, src) != NGX_OK
+        || ngx_decode_base64(&plain, &clean) != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    *dst = plain;
+
+    return NGX_OK;
+}
+
+
+/* one alphabet, without blanks, quotes and padding: nothing may follow that */
+
+static ngx_int_t
+ngx_http_klaviyo_decode_clean(ngx_str_t *dst, ngx_str_t *src)
+{
+    size_t       i;
+    u_char       ch, *p;
+    ngx_uint_t   padding;
+
+    padding = 0;
+    p = dst->data;
+
+    for (i = 0; i < src->len; i++) {
+        ch = src->data[i];
+
+        if (ngx_http_klaviyo_is_blank(ch) || ch == '"' || ch == '\'') {
+            continue;
+        }
+
+        if (ch == '=') {
+            padding = 1;
+            continue;
+        }
+
+        if (padding) {
+            return NGX_DECLINED;
+        }
+
+        *p++ = (ch == '-') ? '+' : (ch == '_') ? '/' : ch;
+    }
+
+    dst->len = p - dst->data;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_klaviyo_decode_entities(ngx_http_klaviyo_arena_t *arena,
+    ngx_str_t *src, ngx_str_t *dst)
+{
+    u_char    *p, *s, *last;
+    size_t     n;
+    uint32_t   code;
+
+    s = src->data;
+    last = s + src->len;
+
+    if (ngx_strlchr(s, last, '&') == NULL) {
+        *dst = *src;
+        return NGX_OK;
+    }
+
+    /* no reference is shorter than the character it stands for */
+
+    p = ngx_http_klaviyo_arena_alloc(arena, src->len);
+    if (p == NULL) {
+        return NGX_DECLINED;
+    }
+
+    dst->data = p;
+
+    while (s < last) {
+        n = (*s == '&') ? ngx_http_klaviyo_decode_entity(s + 1, last, &code)
+                        : 0;
+
+        if (n == 0) {
+            *p++ = *s++;
+            continue;
+        }
+
+        p = ngx_http_klaviyo_decode_utf8(p, code);
+        s += 1 + n;
+    }
+
+    dst->len = p - dst->data;
+
+    return NGX_OK;
+}
+
+
+/* "p" is behind the "&"; returns how many bytes are taken, with the ";" */
+
+static size_t
+ngx_http_klaviyo_decode_entity(u_char *p, u_char *last, uint32_t *code)
+{
+    u_char     *end;
+    size_t      len;
+    ngx_int_t   rc;
+
+    if (last - p > NGX_HTTP_KLAVIYO_ENTITY_TEXT) {
+        last = p + NGX_HTTP_KLAVIYO_ENTITY_TEXT + 1;
+    }
+
+    end = ngx_strlchr(p, last, ';');
+
+    if (end == NULL || end == p) {
+        return 0;
+    }
+
+    len = end - p;
+
+    if (*p == '#') {
+        rc = ngx_http_klaviyo_decode_number(p + 1, len - 1, code);
+
+    } else {
+        rc = ngx_http_klaviyo_decode_name(p, len, code);
+    }
+
+    return (rc == NGX_OK) ? len + 1 : 0;
+}
+
+
+static ngx_int_t
+ngx_http_klaviyo_decode_number(u_char *p, size_t len, uint32_t *code)
+{
+    ngx_int_t  n;
+
+    if (len > 0 && (*p == 'x' || *p == 'X')) {
+        n = ngx_hextoi(p + 1, len - 1);
+
+    } else {
+        n = ngx_atoi(p, len);
+    }
+
+    if (n == NGX_ERROR) {
+        return NGX_DECLINED;
+    }
+
+    if (n == 0 || n > 0x10ffff || (n >= 0xd800 && n <= 0xdfff)) {
+        n = 0xfffd;
+    }
+
+    *code = (uint32_t) n;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_klaviyo_decode_name(u_char *p, size_t len, uint32_t *code)
+{
+    u_char                            name[NGX_HTTP_KLAVIYO_ENTITY_LEN + 1];
+    const ngx_http_klaviyo_entity_t  *entity;
+
+    if (len > NGX_HTTP_KLAVIYO_ENTITY_LEN) {
+        return NGX_DECLINED;
+    }
+
+    (void) ngx_cpystrn(name, p, len + 1);
+
+    entity = bsearch(name, ngx_http_klaviyo_entities,
+                     sizeof(ngx_http_klaviyo_entities)
+                     / sizeof(ngx_http_klaviyo_entity_t),
+                     sizeof(ngx_http_klaviyo_entity_t),
+                     ngx_http_klaviyo_decode_cmp);
+
+    if (entity == NULL) {
+        return NGX_DECLINED;
+    }
+
+    *code = entity->code;
+
+    return NGX_OK;
+}
+
+
+static int ngx_libc_cdecl
+ngx_http_klaviyo_decode_cmp(const void *one, const void *two)
+{
+    const ngx_http_klaviyo_entity_t  *entity = two;
+
+    return ngx_strcmp(one, entity->name);
+}
+
+
+static u_char *
+ngx_http_klaviyo_decode_utf8(u_char *p, uint32_t code)
+{
+    if (code < 0x80) {
+        *p++ = (u_char) code;
+        return p;
+    }
+
+    if (code < 0x800) {
+        *p++ = (u_char) (0xc0 | (code >> 6));
+
+    } else {
+
+        if (code < 0x10000) {
+            *p++ = (u_char) (0xe0 | (code >> 12));
+
+        } else {
+            *p++ = (u_char) (0xf0 | (code >> 18));
+            *p++ = (u_char) (0x80 | ((code >> 12) & 0x3f));
+        }
+
+        *p++ = (u_char) (0x80 | ((code >> 6) & 0x3f));
+    }
+
+    *p++ = (u_char) (0x80 | (code & 0x3f));
+
+    return p;
+}
+
+
+json_t *
+ngx_http_klaviyo_decode_jwt(ngx_http_klaviyo_arena_t *arena, ngx_str_t *src)
+{
+    u_char     *p, *last;
+    json_t     *json;
+    ngx_str_t   token, part;
+
+    token = *src;
+
+    ngx_http_klaviyo_decode_trim(&token);
+
+    last = token.data + token.len;
+
+    p = ngx_strlchr(token.data, last, ' ');
+    p = ngx_strlchr(p ? p : token.data, last, '.');
+
+    if (p == NULL) {
+        return NULL;
+    }
+
+    part.data = p + 1;
+    p = ngx_strlchr(part.data, last, '.');
+
+    /* five parts are an encrypted token: nothing to read */
+
+    if (p && ngx_strlchr(p + 1, last, '.')) {
+        return NULL;
+    }
+
+    part.len = (p ? p : last) - part.data;
+
+    if (ngx_http_klaviyo_decode_base64(arena, &part, &part) != NGX_OK) {
+        return NULL;
+    }
+
+    json = ngx_http_klaviyo_json_parse(arena, &part);
+
+    return json_is_object(json) ? json : NULL;
+}
+
+
+json_t *
+ngx_http_klaviyo_decode_form(ngx_http_klaviyo_arena_t *arena, ngx_str_t *src,
+    ngx_uint_t repeat)
+{
+    u_char      *p, *last;
+    json_t      *form;
+    ngx_str_t    pair;
+    ngx_uint_t   n;
+
+    if (ngx_http_klaviyo_arena_charge(arena, NGX_HTTP_KLAVIYO_OBJECT_COST)
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    form = ngx_http_klaviyo_arena_keep(arena, json_object());
+    if (form == NULL) {
+        return NULL;
+    }
+
+    pair.data = src->data;
+    last = src->data + src->len;
+
+    for (n = 0; pair.data < last; n++) {
+
+        if (n == NGX_HTTP_KLAVIYO_MAX_PAIRS) {
+            arena->limits++;
+            return NULL;
+        }
+
+        p = ngx_strlchr(pair.data, last, '&');
+        pair.len = (p ? p : last) - pair.data;
+
+        if (ngx_http_klaviyo_decode_pair(arena, form, &pair, repeat)
+            == NGX_ERROR)
+        {
+            return NULL;
+        }
+
+        pair.data = p ? p + 1 : last;
+    }
+
+    ngx_http_klaviyo_decode_lists(form);
+
+    return form;
+}
+
+
+/*
+ * This and what it calls return NGX_OK, NGX_DECLINED if the pair is not taken,
+ * or NGX_ERROR if a limit was met: then there is no form at all, since nobody
+ * could tell what is missing in it.
+ */
+
+static ngx_int_t
+ngx_http_klaviyo_decode_pair(ngx_http_klaviyo_arena_t *arena, json_t *form,
+    ngx_str_t *pair, ngx_uint_t repeat)
+{
+    char       *key;
+    u_char     *p, *last;
+    ngx_int_t   rc;
+    ngx_str_t   name, value;
+
+    last = pair->data + pair->len;
+    p = ngx_strlchr(pair->data, last, '=');
+
+    name.data = pair->data;
+    name.len = (p ? p : last) - name.data;
+
+    value.data = p ? p + 1 : last;
+    value.len = last - value.data;
+
+    if (ngx_http_klaviyo_decode_text(arena, &name) != NGX_OK
+        || ngx_http_klaviyo_decode_text(arena, &value) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_klaviyo_decode_key(arena, &name, &key);
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_klaviyo_decode_nest(arena, &form, &key);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_klaviyo_decode_leaf(arena, form, key, &value, repeat);
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_klaviyo_decode_text(ngx_http_klaviyo_arena_t *arena, ngx_str_t *text)
+{
+    if (ngx_http_klaviyo_decode_url(arena, text, text,
+                                    NGX_HTTP_KLAVIYO_DECODE_FORM)
+        != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    return ngx_http_klaviyo_utf8(arena, text, text);
+}
+
+
+/* a copy that is ours to cut, as jansson wants it: no NUL but at the end */
+
+static ngx_int_t
+ngx_http_klaviyo_decode_key(ngx_http_klaviyo_arena_t *arena, ngx_str_t *name,
+    char **key)
+{
+    u_char  *p;
+
+    if (name->len == 0 || ngx_strlchr(name->data, name->data + name->len, '\0'))
+    {
+        return NGX_DECLINED;
+    }
+
+    p = ngx_http_klaviyo_arena_alloc(arena, name->len + 1);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    *key = (char *) p;
+
+    p = ngx_cpymem(p, name->data, name->len);
+    *p = '\0';
+
+    return NGX_OK;
+}
+
+
+/* how many follow the name; 0 too if they are not well-formed */
+
+static ngx_uint_t
+ngx_http_klaviyo_decode_brackets(char *key)
+{
+    ngx_uint_t  n;
+
+    key = strchr(key, '[');
+
+    for (n = 0; key && *key == '['; n++) {
+        key = strchr(key, ']');
+
+        if (key) {
+            key++;
+        }
+    }
+
+    return (key && *key == '\0') ? n : 0;
+}
+
+
+/* goes down to the object that gets the value; "key" is its name there */
+
+static ngx_int_t
+ngx_http_klaviyo_decode_nest(ngx_http_klaviyo_arena_t *arena, json_t **node,
+    char **key)
+{
+    char        *p;
+    ngx_int_t    rc;
+    ngx_uint_t   n;
+
+    n = ngx_http_klaviyo_decode_brackets(*key);
+
+    if (n == 0) {
+        return NGX_OK;
+    }
+
+    if (n > NGX_HTTP_KLAVIYO_MAX_BRACKETS) {
+        arena->limits++;
+        return NGX_ERROR;
+    }
+
+    p = strchr(*key, '[');
+
+    if (p == *key) {
+        return NGX_DECLINED;
+    }
+
+    for ( /* void */ ; n > 0; n--) {
+        *p++ = '\0';
+
+        rc = ngx_http_klaviyo_decode_object(arena, node, *key);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        *key = p;
+
+        p = strchr(p, ']');
+        *p++ = '\0';
+    }
+
+    return NGX_OK;
+}
+
+
+/* the object of that name in "node", a new one if there is nothing yet */
+
+static ngx_int_t
+ngx_http_klaviyo_decode_object(ngx_http_klaviyo_arena_t *arena, json_t **node,
+    char *key)
+{
+    char     buf[NGX_INT_T_LEN + 1];
+    json_t  *json;
+
+    key = ngx_http_klaviyo_decode_append(*node, key, buf);
+    json = json_object_get(*node, key);
+
+    if (json) {
+        *node = json;
+        return json_is_object(json) ? NGX_OK : NGX_DECLINED;
+    }
+
+    if (ngx_http_klaviyo_arena_charge(arena,
+                                      NGX_HTTP_KLAVIYO_MEMBER_COST
+                                      + NGX_HTTP_KLAVIYO_OBJECT_COST
+                                      + ngx_strlen(key))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    json = json_object();
+
+    if (json_object_set_new_nocheck(*node, key, json) != 0) {
+        arena->limits++;
+        return NGX_ERROR;
+    }
+
+    *node = json;
+
+    return NGX_OK;
+}
+
+
+/* [] is the next number */
+
+static char *
+ngx_http_klaviyo_decode_append(json_t *node, char *key, char *buf)
+{
+    if (*key != '\0') {
+        return key;
+    }
+
+    (void) ngx_sprintf((u_char *) buf, "%uz%Z", json_object_size(node));
+
+    return buf;
+}
+
+
+static ngx_int_t
+ngx_http_klaviyo_decode_leaf(ngx_http_klaviyo_arena_t *arena, json_t *node,
+    char *key, ngx_str_t *value, ngx_uint_t repeat)
+{
+    int      rc;
+    char     buf[NGX_INT_T_LEN + 1];
+    json_t  *old, *json;
+
+    key = ngx_http_klaviyo_decode_append(node, key, buf);
+    old = json_object_get(node, key);
+
+    if (old && (!repeat || json_is_object(old))) {
+        return NGX_DECLINED;
+    }
+
+    if (ngx_http_klaviyo_arena_charge(arena,
+                                      NGX_HTTP_KLAVIYO_MEMBER_COST
+                                      + NGX_HTTP_KLAVIYO_VALUE_COST
+                                      + ngx_strlen(key) + value->len)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    json = json_stringn_nocheck((char *) value->data, value->len);
+
+    if (old) {
+        rc = ngx_http_klaviyo_decode_repeat(node, key, old, json);
+
+    } else {
+        rc = json_object_set_new_nocheck(node, key, json);
+    }
+
+    if (rc != 0) {
+        arena->limits++;
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/* the second of equal names makes an array; returns what jansson returns */
+
+static int
+ngx_http_klaviyo_decode_repeat(json_t *node, char *key, json_t *old,
+    json_t *json)
+{
+    if (json_is_array(old)) {
+        return json_array_append_new(old, json);
+    }
+
+    return json_object_set_new_nocheck(node, key, json_pack("[Oo]", old, json));
+}
+
+
+/* below "object", objects whose names are 0, 1, 2 and so on become arrays */
+
+static void
+ngx_http_klaviyo_decode_lists(json_t *object)
+{
+    void    *iter;
+    json_t  *json, *list;
+
+    for (iter = json_object_iter(object);
+         iter;
+         iter = json_object_iter_next(object, iter))
+    {
+        json = json_object_iter_value(iter);
+
+        if (!json_is_object(json)) {
+            continue;
+        }
+
+        ngx_http_klaviyo_decode_lists(json);
+
+        list = ngx_http_klaviyo_decode_list(json);
+
+        if (list) {
+            (void) json_object_iter_set_new(object, iter, list);
+        }
+    }
+}
+
+
+static json_t *
+ngx_http_klaviyo_decode_list(json_t *object)
+{
+    char     buf[NGX_INT_T_LEN + 1];
+    void    *iter;
+    json_t  *list;
+
+    list = json_array();
+
+    for (iter = json_object_iter(object);
+         iter;
+         iter = json_object_iter_next(object, iter))
+    {
+        (void) ngx_sprintf((u_char *) buf, "%uz%Z", json_array_size(list));
+
+        if (ngx_strcmp(json_object_iter_key(iter), buf) != 0
+            || json_array_append(list, json_object_iter_value(iter)) != 0)
+        {
+            json_decref(list);
+            return NULL;
+        }
+    }
+
+    return list;
+}
+
+
+json_t *
+ngx_http_klaviyo_decode_kv(ngx_http_klaviyo_arena_t *arena, ngx_str_t *src,
+    ngx_str_t *pairsep, ngx_str_t *kvsep)
+{
+    u_char      *p, *last;
+    json_t      *json;
+    ngx_str_t    text, pair;
+    ngx_uint_t   n;
+
+    if (pairsep->len == 0 || kvsep->len == 0
+        || ngx_http_klaviyo_utf8(arena, src, &text) != NGX_OK
+        || ngx_http_klaviyo_arena_charge(arena, NGX_HTTP_KLAVIYO_OBJECT_COST)
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    json = ngx_http_klaviyo_arena_keep(arena, json_object());
+    if (json == NULL) {
+        return NULL;
+    }
+
+    pair.data = text.data;
+    last = text.data + text.len;
+
+    for (n = 0; pair.data < last; n++) {
+
+        if (n == NGX_HTTP_KLAVIYO_MAX_PAIRS) {
+            arena->limits++;
+            return NULL;
+        }
+
+        p = ngx_http_klaviyo_decode_find(pair.data, last, pairsep);
+        pair.len = (p ? p : last) - pair.data;
+
+        if (ngx_http_klaviyo_decode_kv_pair(arena, json, &pair, kvsep)
+            == NGX_ERROR)
+        {
+            return NULL;
+        }
+
+        pair.data = p ? p + pairsep->len : last;
+    }
+
+    return json;
+}
+
+
+static ngx_int_t
+ngx_http_klaviyo_decode_kv_pair(ngx_http_klaviyo_arena_t *arena,
+    json_t *object, ngx_str_t *pair, ngx_str_t *kvsep)
+{
+    char       *key;
+    u_char     *p, *last;
+    ngx_int_t   rc;
+    ngx_str_t   name, value;
+
+    last = pair->data + pair->len;
+    p = ngx_http_klaviyo_decode_find(pair->data, last, kvsep);
+
+    if (p == NULL) {
+        return NGX_DECLINED;
+    }
+
+    name.data = pair->data;
+    name.len = p - name.data;
+
+    value.data = p + kvsep->len;
+    value.len = last - value.data;
+
+    ngx_http_klaviyo_decode_trim(&name);
+    ngx_http_klaviyo_decode_trim(&value);
+
+    rc = ngx_http_klaviyo_decode_key(arena, &name, &key);
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_klaviyo_decode_leaf(arena, object, key, &value, 0);
+    }
+
+    return rc;
+}
+
+
+static u_char *
+ngx_http_klaviyo_decode_find(u_char *p, u_char *last, ngx_str_t *sep)
+{
+    for ( /* void */ ; (size_t) (last - p) >= sep->len; p++) {
+
+        if (ngx_memcmp(p, sep->data, sep->len) == 0) {
+            return p;
+        }
+    }
+
+    return NULL;
+}
+
+
+static void
+ngx_http_klaviyo_decode_trim(ngx_str_t *text)
+{
+    u_char  *p;
+
+    for (p = text->data; text->len && ngx_http_klaviyo_is_blank(*p); p++) {
+        text->len--;
+    }
+
+    text->data = p;
+
+    while (text->len && ngx_http_klaviyo_is_blank(p[text->len - 1])) {
+        text->len--;
+    }
+}

@@ -1,0 +1,524 @@
+
+/*
+ * Copyright (C) ngx_http_klaviyo_module contributors
+ */
+
+/*
+ * Who the visitor is.  What is not certainly valid is refused here: Klaviyo
+ * answers an invalid identifier with an error for the event, and a visitor
+ * could stop the account with a handful of those.
+ */
+
+
+#include "ngx_http_klaviyo_identity.h"
+#include "ngx_http_klaviyo_decode.h"
+#include "ngx_http_klaviyo_url.h"
+
+
+#define NGX_HTTP_KLAVIYO_MAX_COOKIE      4096
+
+#define NGX_HTTP_KLAVIYO_MAX_LOCAL_PART  64
+#define NGX_HTTP_KLAVIYO_MAX_LABEL       63
+
+#define NGX_HTTP_KLAVIYO_MIN_DIGITS      7
+#define NGX_HTTP_KLAVIYO_MAX_DIGITS      15
+
+
+#define ngx_http_klaviyo_is_digit(ch)                                         \
+    ((ch) >= '0' && (ch) <= '9')
+
+#define ngx_http_klaviyo_is_letter(ch)                                        \
+    (((ch) | 0x20) >= 'a' && ((ch) | 0x20) <= 'z')
+
+#define ngx_http_klaviyo_is_alnum(ch)                                         \
+    (ngx_http_klaviyo_is_digit(ch) || ngx_http_klaviyo_is_letter(ch))
+
+#define ngx_http_klaviyo_is_blank(ch)                                         \
+    ((ch) == ' ' || (ch) == '\t' || (ch) == CR || (ch) == LF)
+
+
+typedef struct {
+    const char                *name;
+    ngx_http_klaviyo_field_e   field;
+} ngx_http_klaviyo_identity_key_t;
+
+
+static void ngx_http_klaviyo_identity_trim(ngx_str_t *text);
+static ngx_uint_t ngx_http_klaviyo_identity_email(ngx_str_t *text);
+static ngx_uint_t ngx_http_klaviyo_identity_domain(u_char *p, u_char *last);
+static ngx_uint_t ngx_http_klaviyo_identity_phone(ngx_str_t *text);
+static ngx_uint_t ngx_http_klaviyo_identity_kx(ngx_str_t *text,
+    ngx_str_t *company);
+static ngx_uint_t ngx_http_klaviyo_identity_id(ngx_str_t *text);
+static ngx_uint_t ngx_http_klaviyo_identity_configured(
+    ngx_http_klaviyo_identity_t *identity, ngx_uint_t first, ngx_uint_t last,
+    ngx_http_klaviyo_member_t *found);
+static ngx_uint_t ngx_http_klaviyo_identity_first(
+    ngx_http_klaviyo_identity_t *identity, ngx_uint_t from, ngx_uint_t to,
+    ngx_uint_t field, ngx_http_klaviyo_member_t *found);
+static ngx_uint_t ngx_http_klaviyo_identity_args(
+    ngx_http_klaviyo_arena_t *arena, ngx_http_klaviyo_identity_t *identity,
+    ngx_http_klaviyo_data_t *data);
+
+
+static ngx_str_t  ngx_http_klaviyo_identity_kx_name = ngx_string("_kx");
+
+
+/* by field */
+
+static ngx_str_t  ngx_http_klaviyo_identity_keys[] = {
+    ngx_string("\"email\":"),
+    ngx_string("\"phone_number\":"),
+    ngx_string("\"id\":"),
+    ngx_string("\"_kx\":")
+};
+
+
+/* what the cookie may say, in the order in which it is tried */
+
+static ngx_http_klaviyo_identity_key_t  ngx_http_klaviyo_identity_members[] = {
+    { "$exchange_id", NGX_HTTP_KLAVIYO_KX },
+    { "$email", NGX_HTTP_KLAVIYO_EMAIL },
+    { "email", NGX_HTTP_KLAVIYO_EMAIL },
+    { "$phone_number", NGX_HTTP_KLAVIYO_PHONE_NUMBER },
+    { "phone_number", NGX_HTTP_KLAVIYO_PHONE_NUMBER },
+    { NULL, 0 }
+};
+
+
+void
+ngx_http_klaviyo_identity_check(ngx_http_klaviyo_data_t *data,
+    ngx_http_klaviyo_field_e field, ngx_str_t *company)
+{
+    ngx_uint_t  valid;
+
+    if (data->type != NGX_HTTP_KLAVIYO_STRING
+        && data->type != NGX_HTTP_KLAVIYO_NUMBER)
+    {
+        ngx_http_klaviyo_data_missing(data);
+        return;
+    }
+
+    ngx_http_klaviyo_identity_trim(&data->text);
+
+    switch (field) {
+
+    case NGX_HTTP_KLAVIYO_EMAIL:
+        valid = ngx_http_klaviyo_identity_email(&data->text);
+        break;
+
+    case NGX_HTTP_KLAVIYO_PHONE_NUMBER:
+        valid = ngx_http_klaviyo_identity_phone(&data->text);
+        break;
+
+    case NGX_HTTP_KLAVIYO_KX:
+        valid = ngx_http_klaviyo_identity_kx(&data->text, company);
+        break;
+
+    default:
+        valid = ngx_http_klaviyo_identity_id(&data->text);
+    }
+
+    if (!valid) {
+        ngx_http_klaviyo_data_missing(data);
+    }
+}
+
+
+static void
+ngx_http_klaviyo_identity_trim(ngx_str_t *text)
+{
+    while (text->len && ngx_http_klaviyo_is_blank(text->data[0])) {
+        text->data++;
+        text->len--;
+    }
+
+    while (text->len && ngx_http_klaviyo_is_blank(text->data[text->len - 1])) {
+        text->len--;
+    }
+}
+
+
+/* A dot-atom of RFC 5322 before the "@", a host name with a dot behind it. */
+
+static ngx_uint_t
+ngx_http_klaviyo_identity_email(ngx_str_t *text)
+{
+    u_char  *p, *last, *at;
+
+    if (text->len > NGX_HTTP_KLAVIYO_MAX_EMAIL) {
+        return 0;
+    }
+
+    last = text->data + text->len;
+    at = ngx_strlchr(text->data, last, '@');
+
+    if (at == NULL
+        || at == text->data
+        || at - text->data > NGX_HTTP_KLAVIYO_MAX_LOCAL_PART
+        || text->data[0] == '.'
+        || at[-1] == '.')
+    {
+        return 0;
+    }
+
+    for (p = text->data; p < at; p++) {
+
+        if (*p == '.' && p[1] == '.') {
+            return 0;
+        }
+
+        if (!ngx_http_klaviyo_is_alnum(*p)
+            && (*p == '\0' || ngx_strchr("!#$%&'*+-./=?^_`{|}~", *p) == NULL))
+        {
+            return 0;
+        }
+    }
+
+    return ngx_http_klaviyo_identity_domain(at + 1, last);
+}
+
+
+static ngx_uint_t
+ngx_http_klaviyo_identity_domain(u_char *p, u_char *last)
+{
+    u_char      *label;
+    ngx_uint_t   dots;
+
+    dots = 0;
+    label = p;
+
+    for ( /* void */ ; p < last; p++) {
+
+        if (*p == '.') {
+
+            if (p == label
+                || p[-1] == '-'
+                || p - label > NGX_HTTP_KLAVIYO_MAX_LABEL)
+            {
+                return 0;
+            }
+
+            dots++;
+            label = p + 1;
+            continue;
+        }
+
+        if (!ngx_http_klaviyo_is_alnum(*p) && (*p != '-' || p == label)) {
+            return 0;
+        }
+    }
+
+    /* a top-level domain has two letters or more, an address has none */
+
+    return dots
+           && last - label >= 2
+           && last - label <= NGX_HTTP_KLAVIYO_MAX_LABEL
+           && ngx_http_klaviyo_is_letter(*label)
+           && last[-1] != '-';
+}
+
+
+static ngx_uint_t
+ngx_http_klaviyo_identity_phone(ngx_str_t *text)
+{
+    size_t  i;
+
+    if (text->len < NGX_HTTP_KLAVIYO_MIN_DIGITS + 1
+        || text->len > NGX_HTTP_KLAVIYO_MAX_DIGITS + 1
+        || text->data[0] != '+'
+        || text->data[1] == '0')
+    {
+        return 0;
+    }
+
+    for (i = 1; i < text->len; i++) {
+        if (!ngx_http_klaviyo_is_digit(text->data[i])) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+static ngx_uint_t
+ngx_http_klaviyo_identity_kx(ngx_str_t *text, ngx_str_t *company)
+{
+    u_char  *p, *last, *dot;
+
+    if (text->len > NGX_HTTP_KLAVIYO_MAX_IDENTIFIER) {
+        return 0;
+    }
+
+    last = text->data + text->len;
+    dot = ngx_strlchr(text->data, last, '.');
+
+    if (dot == NULL || dot == text->data || dot + 1 == last) {
+        return 0;
+    }
+
+    for (p = text->data; p < last; p++) {
+
+        if (p == dot || ngx_http_klaviyo_is_alnum(*p) || *p == '_') {
+            continue;
+        }
+
+        if (p > dot || (*p != '-' && *p != '=')) {
+            return 0;
+        }
+    }
+
+    dot++;
+
+    return company->len == 0
+           || (company->len == (size_t) (last - dot)
+               && ngx_strncmp(company->data, dot, company->len) == 0);
+}
+
+
+/*
+ * Any text in UTF-8 without control characters.  "null" and "undefined" are
+ * what scripts write for nobody: all of nobody would become one profile.
+ */
+
+static ngx_uint_t
+ngx_http_klaviyo_identity_id(ngx_str_t *text)
+{
+    u_char    *p, *last;
+    uint32_t   ch;
+
+    if (text->len == 0 || text->len > NGX_HTTP_KLAVIYO_MAX_IDENTIFIER) {
+        return 0;
+    }
+
+    if ((text->len == 4 && ngx_strncmp(text->data, "null", 4) == 0)
+        || (text->len == 9 && ngx_strncmp(text->data, "undefined", 9) == 0))
+    {
+        return 0;
+    }
+
+    p = text->data;
+    last = p + text->len;
+
+    while (p < last) {
+
+        ch = ngx_utf8_decode(&p, last - p);
+
+        if (ch < 0x20 || ch == 0x7f || ch > 0x10ffff) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+void
+ngx_http_klaviyo_identity_cookie(ngx_http_klaviyo_arena_t *arena,
+    ngx_str_t *cookie, ngx_str_t *company, ngx_http_klaviyo_field_e *field,
+    ngx_http_klaviyo_data_t *data)
+{
+    json_t                           *json, *member;
+    ngx_str_t                         text, plain;
+    ngx_http_klaviyo_identity_key_t  *key;
+
+    ngx_http_klaviyo_data_missing(data);
+
+    if (cookie->len == 0 || cookie->len > NGX_HTTP_KLAVIYO_MAX_COOKIE) {
+        return;
+    }
+
+    if (ngx_http_klaviyo_decode_url(arena, cookie, &text, 0) != NGX_OK
+        || ngx_http_klaviyo_decode_base64(arena, &text, &plain) != NGX_OK)
+    {
+        return;
+    }
+
+    json = ngx_http_klaviyo_json_parse(arena, &plain);
+
+    /* NULL and what is no object have no members */
+
+    for (key = ngx_http_klaviyo_identity_members; key->name; key++) {
+
+        member = json_object_get(json, key->name);
+
+        if (!json_is_string(member)) {
+            continue;
+        }
+
+        ngx_http_klaviyo_data_set_string(data, json_string_value(member),
+                                         json_string_length(member));
+
+        ngx_http_klaviyo_identity_check(data, key->field, company);
+
+        if (!ngx_http_klaviyo_data_is_missing(data)) {
+            *field = key->field;
+            return;
+        }
+    }
+}
+
+
+ngx_uint_t
+ngx_http_klaviyo_identity_find(ngx_http_klaviyo_arena_t *arena,
+    ngx_http_klaviyo_identity_t *identity, ngx_http_klaviyo_member_t *found)
+{
+    ngx_uint_t  n;
+
+    n = ngx_http_klaviyo_identity_configured(identity, NGX_HTTP_KLAVIYO_EMAIL,
+                                identity->all ? NGX_HTTP_KLAVIYO_ANONYMOUS_ID
+                                              : NGX_HTTP_KLAVIYO_KX,
+                                found);
+    if (n) {
+        return n;
+    }
+
+    if (identity->rungs & NGX_HTTP_KLAVIYO_IDENTITY_KX) {
+        found->field = NGX_HTTP_KLAVIYO_KX;
+        n = ngx_http_klaviyo_identity_args(arena, identity, &found->data);
+    }
+
+    if (n == 0 && (identity->rungs & NGX_HTTP_KLAVIYO_IDENTITY_COOKIE)) {
+        ngx_http_klaviyo_identity_cookie(arena, &identity->cookie,
+                                         &identity->company, &found->field,
+                                         &found->data);
+        n = !ngx_http_klaviyo_data_is_missing(&found->data);
+    }
+
+    if (n) {
+        found->key = ngx_http_klaviyo_identity_keys[found->field];
+        return n;
+    }
+
+    return ngx_http_klaviyo_identity_configured(identity,
+                                              NGX_HTTP_KLAVIYO_EXTERNAL_ID,
+                                              NGX_HTTP_KLAVIYO_ANONYMOUS_ID,
+                                              found);
+}
+
+
+/* The rule's fields from "first" to "last", then those of klaviyo_profile. */
+
+static ngx_uint_t
+ngx_http_klaviyo_identity_configured(ngx_http_klaviyo_identity_t *identity,
+    ngx_uint_t first, ngx_uint_t last, ngx_http_klaviyo_member_t *found)
+{
+    ngx_uint_t  n, field, got, from, to, level;
+
+    n = 0;
+    got = 0;
+    from = 0;
+    to = identity->nrule;
+
+    for (level = 0; level < 2; level++) {
+
+        for (field = first; field <= last; field++) {
+
+            if ((got & ((ngx_uint_t) 1 << field))
+                || !ngx_http_klaviyo_identity_first(identity, from, to, field,
+                                                    &found[n]))
+            {
+                continue;
+            }
+
+            got |= (ngx_uint_t) 1 << field;
+            n++;
+
+            if (!identity->all) {
+                return n;
+            }
+        }
+
+        from = to;
+        to = identity->nconfigured;
+    }
+
+    return n;
+}
+
+
+static ngx_uint_t
+ngx_http_klaviyo_identity_first(ngx_http_klaviyo_identity_t *identity,
+    ngx_uint_t from, ngx_uint_t to, ngx_uint_t field,
+    ngx_http_klaviyo_member_t *found)
+{
+    ngx_uint_t  i;
+
+    for (i = from; i < to; i++) {
+
+        if (identity->configured[i].field != field) {
+            continue;
+        }
+
+        *found = identity->configured[i];
+
+        ngx_http_klaviyo_identity_check(&found->data, field,
+                                        &identity->company);
+
+        if (!ngx_http_klaviyo_data_is_missing(&found->data)) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* The first _kx in the query that is valid. */
+
+static ngx_uint_t
+ngx_http_klaviyo_identity_args(ngx_http_klaviyo_arena_t *arena,
+    ngx_http_klaviyo_identity_t *identity, ngx_http_klaviyo_data_t *data)
+{
+    u_char     *p, *last, *end;
+    ngx_str_t   arg, value, kx;
+
+    last = identity->args.data + identity->args.len;
+
+    for (p = identity->args.data; p < last; p = end + 1) {
+
+        end = ngx_strlchr(p, last, '&');
+
+        if (end == NULL) {
+            end = last;
+        }
+
+        arg.data = p;
+        arg.len = end - p;
+
+        if (!ngx_http_klaviyo_url_named(&arg,
+                                        &ngx_http_klaviyo_identity_kx_name))
+        {
+            continue;
+        }
+
+        value.data = ngx_strlchr(p, end, '=');
+
+        if (value.data == NULL) {
+            continue;
+        }
+
+        value.data++;
+        value.len = end - value.data;
+
+        /* three bytes may stand for one */
+
+        if (value.len > 3 * NGX_HTTP_KLAVIYO_MAX_IDENTIFIER
+            || ngx_http_klaviyo_decode_url(arena, &value, &kx, 0) != NGX_OK)
+        {
+            continue;
+        }
+
+        ngx_http_klaviyo_data_set_string(data, kx.data, kx.len);
+
+        ngx_http_klaviyo_identity_check(data, NGX_HTTP_KLAVIYO_KX,
+                                        &identity->company);
+
+        if (!ngx_http_klaviyo_data_is_missing(data)) {
+            return 1;
+        }
+    }
+
+    return 0;
+}

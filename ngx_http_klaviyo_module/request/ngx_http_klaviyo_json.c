@@ -1,0 +1,755 @@
+
+/*
+ * Copyright (C) ngx_http_klaviyo_module contributors
+ */
+
+/*
+ * JSON text: written by ourselves, straight into the event; read by jansson,
+ * within bounds.
+ */
+
+
+#include "ngx_http_klaviyo_json.h"
+#include "ngx_http_klaviyo_decimal.h"
+
+
+/* levels that a text may nest: what bounds every recursion over a tree */
+#define NGX_HTTP_KLAVIYO_JSON_DEPTH  64
+
+/* the same bit of each of eight bytes */
+#define NGX_HTTP_KLAVIYO_LOWS        0x0101010101010101ULL
+#define NGX_HTTP_KLAVIYO_HIGHS       0x8080808080808080ULL
+
+
+static ngx_inline ngx_uint_t ngx_http_klaviyo_json_plain8(u_char *p);
+static size_t ngx_http_klaviyo_json_escape_size(u_char *src, size_t len);
+static u_char *ngx_http_klaviyo_json_escape_ascii(u_char *dst, u_char ch);
+static ngx_int_t ngx_http_klaviyo_utf8_sequence(u_char *p, u_char *last);
+static size_t ngx_http_klaviyo_utf8_copy(u_char *dst, ngx_str_t *src,
+    ngx_uint_t *replaced);
+static size_t ngx_http_klaviyo_json_write_string(u_char *dst, u_char *src,
+    size_t len, ngx_uint_t *limits);
+static ngx_uint_t ngx_http_klaviyo_json_too_long(u_char *src, size_t len);
+static size_t ngx_http_klaviyo_json_write_text(u_char *dst, u_char *src,
+    size_t len);
+static size_t ngx_http_klaviyo_json_write_tree(u_char *dst, json_t *json,
+    ngx_uint_t depth, ngx_uint_t *limits);
+static size_t ngx_http_klaviyo_json_write_array(u_char *dst, json_t *json,
+    ngx_uint_t depth, ngx_uint_t *limits);
+static size_t ngx_http_klaviyo_json_write_object(u_char *dst, json_t *json,
+    ngx_uint_t depth, ngx_uint_t *limits);
+static size_t ngx_http_klaviyo_json_write_member(u_char *dst, u_char sep,
+    void *iter, ngx_uint_t depth, ngx_uint_t *limits);
+static ngx_int_t ngx_http_klaviyo_json_bound(ngx_http_klaviyo_arena_t *arena,
+    ngx_str_t *text);
+static size_t ngx_http_klaviyo_json_skip_string(ngx_str_t *text, size_t i);
+
+
+/* 1: as it is, 0: left out, 'u': \u00XX, else the letter after "\" */
+
+static const u_char  ngx_http_klaviyo_json_escapes[128] = {
+      0, 'u', 'u', 'u', 'u', 'u', 'u', 'u',
+    'b', 't', 'n', 'u', 'f', 'r', 'u', 'u',
+    'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u',
+    'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u',
+      1,   1, '"',   1,   1,   1,   1,   1,
+      1,   1,   1,   1,   1,   1,   1,   1,
+      1,   1,   1,   1,   1,   1,   1,   1,
+      1,   1,   1,   1,   1,   1,   1,   1,
+      1,   1,   1,   1,   1,   1,   1,   1,
+      1,   1,   1,   1,   1,   1,   1,   1,
+      1,   1,   1,   1,   1,   1,   1,   1,
+      1,   1,   1,   1, '\\',  1,   1,   1,
+      1,   1,   1,   1,   1,   1,   1,   1,
+      1,   1,   1,   1,   1,   1,   1,   1,
+      1,   1,   1,   1,   1,   1,   1,   1,
+      1,   1,   1,   1,   1,   1,   1,   1
+};
+
+
+/*
+ * A borrow may run into the next byte, but only out of a byte that is not
+ * plain itself, so that the answer for all eight is exact.
+ */
+
+static ngx_inline ngx_uint_t
+ngx_http_klaviyo_json_plain8(u_char *p)
+{
+    uint64_t  w, bad;
+
+    ngx_memcpy(&w, p, sizeof(uint64_t));
+
+    bad = w
+          | (w - NGX_HTTP_KLAVIYO_LOWS * 0x20)
+          | ((w ^ NGX_HTTP_KLAVIYO_LOWS * '"') - NGX_HTTP_KLAVIYO_LOWS)
+          | ((w ^ NGX_HTTP_KLAVIYO_LOWS * '\\') - NGX_HTTP_KLAVIYO_LOWS);
+
+    return (bad & NGX_HTTP_KLAVIYO_HIGHS) == 0;
+}
+
+
+size_t
+ngx_http_klaviyo_json_escape(u_char *dst, u_char *src, size_t len)
+{
+    u_char     *start, *last, *stop;
+    ngx_int_t   n;
+
+    if (dst == NULL) {
+        return ngx_http_klaviyo_json_escape_size(src, len);
+    }
+
+    start = dst;
+    last = src + len;
+
+    while (src < last) {
+
+        if (last - src >= 8 && ngx_http_klaviyo_json_plain8(src)) {
+            ngx_memcpy(dst, src, 8);
+            dst += 8;
+            src += 8;
+            continue;
+        }
+
+        stop = (last - src >= 8) ? src + 8 : last;
+
+        while (src < stop) {
+
+            if (*src < 0x80) {
+                dst = ngx_http_klaviyo_json_escape_ascii(dst, *src++);
+                continue;
+            }
+
+            n = ngx_http_klaviyo_utf8_sequence(src, last);
+
+            if (n > 0) {
+                dst = ngx_cpymem(dst, src, n);
+                src += n;
+
+            } else {
+                dst = ngx_cpymem(dst, "\xEF\xBF\xBD", 3);
+                src -= n;
+            }
+        }
+    }
+
+    return dst - start;
+}
+
+
+static size_t
+ngx_http_klaviyo_json_escape_size(u_char *src, size_t len)
+{
+    size_t      size;
+    u_char      ch, *last, *stop;
+    ngx_int_t   n;
+
+    size = 0;
+    last = src + len;
+
+    while (src < last) {
+
+        if (last - src >= 8 && ngx_http_klaviyo_json_plain8(src)) {
+            size += 8;
+            src += 8;
+            continue;
+        }
+
+        stop = (last - src >= 8) ? src + 8 : last;
+
+        while (src < stop) {
+
+            if (*src < 0x80) {
+                ch = ngx_http_klaviyo_json_escapes[*src++];
+                size += (ch < 2) ? ch : (ch == 'u') ? 6 : 2;
+                continue;
+            }
+
+            n = ngx_http_klaviyo_utf8_sequence(src, last);
+
+            size += (n > 0) ? n : 3;
+            src += ngx_abs(n);
+        }
+    }
+
+    return size;
+}
+
+
+static u_char *
+ngx_http_klaviyo_json_escape_ascii(u_char *dst, u_char ch)
+{
+    u_char  escape;
+
+    static const u_char  hex[] = "0123456789abcdef";
+
+    escape = ngx_http_klaviyo_json_escapes[ch];
+
+    switch (escape) {
+
+    case 1:
+        *dst++ = ch;
+        break;
+
+    case 0:
+        break;
+
+    case 'u':
+        dst = ngx_cpymem(dst, "\\u00", 4);
+        *dst++ = hex[ch >> 4];
+        *dst++ = hex[ch & 0xf];
+        break;
+
+    default:
+        *dst++ = '\\';
+        *dst++ = escape;
+    }
+
+    return dst;
+}
+
+
+/*
+ * The length of the valid sequence at "p", which is not ASCII; or, negative,
+ * how many bytes one U+FFFD stands for: the longest part of a sequence that
+ * could have become valid (table 3-7 of the Unicode Standard).
+ */
+
+static ngx_int_t
+ngx_http_klaviyo_utf8_sequence(u_char *p, u_char *last)
+{
+    u_char     low, high;
+    ngx_int_t  i, n;
+
+    low = 0x80;
+    high = 0xbf;
+
+    if (*p >= 0xc2 && *p <= 0xdf) {
+        n = 2;
+
+    } else if (*p >= 0xe0 && *p <= 0xef) {
+        n = 3;
+        low = (*p == 0xe0) ? 0xa0 : 0x80;
+        high = (*p == 0xed) ? 0x9f : 0xbf;
+
+    } else if (*p >= 0xf0 && *p <= 0xf4) {
+        n = 4;
+        low = (*p == 0xf0) ? 0x90 : 0x80;
+        high = (*p == 0xf4) ? 0x8f : 0xbf;
+
+    } else {
+        return -1;
+    }
+
+    for (i = 1; i < n; i++) {
+
+        if (last - p == i || p[i] < low || p[i] > high) {
+            return -i;
+        }
+
+        low = 0x80;
+        high = 0xbf;
+    }
+
+    return n;
+}
+
+
+ngx_int_t
+ngx_http_klaviyo_utf8(ngx_http_klaviyo_arena_t *arena, ngx_str_t *src,
+    ngx_str_t *dst)
+{
+    size_t       size;
+    u_char      *p;
+    ngx_uint_t   replaced;
+
+    size = ngx_http_klaviyo_utf8_copy(NULL, src, &replaced);
+
+    if (!replaced) {
+        *dst = *src;
+        return NGX_OK;
+    }
+
+    p = ngx_http_klaviyo_arena_alloc(arena, size);
+    if (p == NULL) {
+        return NGX_DECLINED;
+    }
+
+    (void) ngx_http_klaviyo_utf8_copy(p, src, &replaced);
+
+    dst->len = size;
+    dst->data = p;
+
+    return NGX_OK;
+}
+
+
+/* with "dst" NULL nothing is written, the size is the same */
+
+static size_t
+ngx_http_klaviyo_utf8_copy(u_char *dst, ngx_str_t *src, ngx_uint_t *replaced)
+{
+    size_t      n, size;
+    u_char     *p, *q, *last;
+    uint64_t    w;
+    ngx_int_t   rc;
+
+    size = 0;
+    *replaced = 0;
+    p = src->data;
+    last = p + src->len;
+
+    while (p < last) {
+        q = p;
+        n = 1;
+        rc = 1;
+
+        if (last - p >= 8) {
+            ngx_memcpy(&w, p, sizeof(uint64_t));
+            n = (w & NGX_HTTP_KLAVIYO_HIGHS) ? 1 : 8;
+        }
+
+        if (*p >= 0x80) {
+            rc = ngx_http_klaviyo_utf8_sequence(p, last);
+            n = ngx_abs(rc);
+        }
+
+        p += n;
+
+        if (rc < 0) {
+            q = (u_char *) "\xEF\xBF\xBD";
+            n = 3;
+            *replaced = 1;
+        }
+
+        if (dst) {
+            dst = ngx_cpymem(dst, q, n);
+        }
+
+        size += n;
+    }
+
+    return size;
+}
+
+
+size_t
+ngx_http_klaviyo_json_write(u_char *dst, ngx_http_klaviyo_data_t *data,
+    ngx_uint_t depth, ngx_uint_t *limits)
+{
+    switch (data->type) {
+
+    case NGX_HTTP_KLAVIYO_STRING:
+        return ngx_http_klaviyo_json_write_string(dst, data->text.data,
+                                                  data->text.len, limits);
+
+    case NGX_HTTP_KLAVIYO_NUMBER:
+        return ngx_http_klaviyo_json_write_text(dst, data->text.data,
+                                                data->text.len);
+
+    case NGX_HTTP_KLAVIYO_FALSE:
+        return ngx_http_klaviyo_json_write_text(dst, (u_char *) "false", 5);
+
+    case NGX_HTTP_KLAVIYO_TRUE:
+        return ngx_http_klaviyo_json_write_text(dst, (u_char *) "true", 4);
+
+    case NGX_HTTP_KLAVIYO_TREE:
+        return ngx_http_klaviyo_json_write_tree(dst, data->json, depth,
+                                                limits);
+
+    default: /* NGX_HTTP_KLAVIYO_MISSING, NGX_HTTP_KLAVIYO_UNKNOWN */
+        return 0;
+    }
+}
+
+
+static size_t
+ngx_http_klaviyo_json_write_string(u_char *dst, u_char *src, size_t len,
+    ngx_uint_t *limits)
+{
+    size_t  size;
+
+    if (ngx_http_klaviyo_json_too_long(src, len)) {
+
+        if (limits) {
+            (*limits)++;
+        }
+
+        return 0;
+    }
+
+    /* a text of nothing but NUL is empty too: no quote before it is known */
+
+    size = ngx_http_klaviyo_json_escape(dst ? dst + 1 : NULL, src, len);
+
+    if (size == 0) {
+        return 0;
+    }
+
+    if (dst) {
+        dst[0] = '"';
+        dst[size + 1] = '"';
+    }
+
+    return size + 2;
+}
+
+
+/* what counts is the text that Klaviyo reads: one bad byte becomes three */
+
+static ngx_uint_t
+ngx_http_klaviyo_json_too_long(u_char *src, size_t len)
+{
+    ngx_str_t   text;
+    ngx_uint_t  replaced;
+
+    if (len <= NGX_HTTP_KLAVIYO_MAX_STRING / 3) {
+        return 0;
+    }
+
+    if (len > NGX_HTTP_KLAVIYO_MAX_STRING) {
+        return 1;
+    }
+
+    text.data = src;
+    text.len = len;
+
+    return ngx_http_klaviyo_utf8_copy(NULL, &text, &replaced)
+           > NGX_HTTP_KLAVIYO_MAX_STRING;
+}
+
+
+static size_t
+ngx_http_klaviyo_json_write_text(u_char *dst, u_char *src, size_t len)
+{
+    if (dst) {
+        ngx_memcpy(dst, src, len);
+    }
+
+    return len;
+}
+
+
+/*
+ * Each of these writes nothing at all when it returns 0, so that a value may
+ * be tried at its place before what stands in front of it is written.
+ */
+
+static size_t
+ngx_http_klaviyo_json_write_tree(u_char *dst, json_t *json, ngx_uint_t depth,
+    ngx_uint_t *limits)
+{
+    size_t  len;
+    u_char  buf[NGX_HTTP_KLAVIYO_REAL_LEN];
+
+    switch (json_typeof(json)) {
+
+    case JSON_STRING:
+        return ngx_http_klaviyo_json_write_string(dst,
+                                            (u_char *) json_string_value(json),
+                                            json_string_length(json), limits);
+
+    case JSON_INTEGER:
+    case JSON_REAL:
+        len = ngx_http_klaviyo_json_number(buf, json);
+        return ngx_http_klaviyo_json_write_text(dst, buf, len);
+
+    case JSON_FALSE:
+        return ngx_http_klaviyo_json_write_text(dst, (u_char *) "false", 5);
+
+    case JSON_TRUE:
+        return ngx_http_klaviyo_json_write_text(dst, (u_char *) "true", 4);
+
+    case JSON_ARRAY:
+        return ngx_http_klaviyo_json_write_array(dst, json, depth, limits);
+
+    case JSON_OBJECT:
+        return ngx_http_klaviyo_json_write_object(dst, json, depth, limits);
+
+    default: /* JSON_NULL */
+        return 0;
+    }
+}
+
+
+static size_t
+ngx_http_klaviyo_json_write_array(u_char *dst, json_t *json, ngx_uint_t depth,
+    ngx_uint_t *limits)
+{
+    size_t      n, size, i, last;
+    ngx_uint_t  items;
+
+    size = 0;
+    items = 0;
+    last = json_array_size(json);
+
+    for (i = 0; i < last; i++) {
+
+        if (items == NGX_HTTP_KLAVIYO_MAX_ITEMS) {
+
+            if (limits) {
+                *limits += last - i;
+            }
+
+            break;
+        }
+
+        n = ngx_http_klaviyo_json_write_tree(dst ? dst + size + 1 : NULL,
+                                             json_array_get(json, i), depth,
+                                             limits);
+        if (n == 0) {
+            continue;
+        }
+
+        if (dst) {
+            dst[size] = size ? ',' : '[';
+        }
+
+        size += 1 + n;
+        items++;
+    }
+
+    if (size == 0) {
+        return 0;
+    }
+
+    if (dst) {
+        dst[size] = ']';
+    }
+
+    return size + 1;
+}
+
+
+static size_t
+ngx_http_klaviyo_json_write_object(u_char *dst, json_t *json, ngx_uint_t depth,
+    ngx_uint_t *limits)
+{
+    void    *iter;
+    size_t   size;
+
+    if (depth >= NGX_HTTP_KLAVIYO_MAX_DEPTH) {
+
+        if (limits) {
+            (*limits)++;
+        }
+
+        return 0;
+    }
+
+    size = 0;
+
+    for (iter = json_object_iter(json);
+         iter;
+         iter = json_object_iter_next(json, iter))
+    {
+        size += ngx_http_klaviyo_json_write_member(dst ? dst + size : NULL,
+                                                   size ? ',' : '{', iter,
+                                                   depth + 1, limits);
+    }
+
+    if (size == 0) {
+        return 0;
+    }
+
+    if (dst) {
+        dst[size] = '}';
+    }
+
+    return size + 1;
+}
+
+
+static size_t
+ngx_http_klaviyo_json_write_member(u_char *dst, u_char sep, void *iter,
+    ngx_uint_t depth, ngx_uint_t *limits)
+{
+    size_t   n, len, size;
+    u_char  *key;
+
+    key = (u_char *) json_object_iter_key(iter);
+    len = ngx_strlen(key);
+
+    /* 4 is {"": */
+
+    size = 4 + ngx_http_klaviyo_json_escape(NULL, key, len);
+
+    n = ngx_http_klaviyo_json_write_tree(dst ? dst + size : NULL,
+                                         json_object_iter_value(iter), depth,
+                                         limits);
+    if (n == 0) {
+        return 0;
+    }
+
+    if (dst) {
+        *dst++ = sep;
+        *dst++ = '"';
+        dst += ngx_http_klaviyo_json_escape(dst, key, len);
+        *dst++ = '"';
+        *dst = ':';
+    }
+
+    return size + n;
+}
+
+
+json_t *
+ngx_http_klaviyo_json_parse(ngx_http_klaviyo_arena_t *arena, ngx_str_t *text)
+{
+    ngx_str_t  utf8;
+
+    if (ngx_http_klaviyo_utf8(arena, text, &utf8) != NGX_OK) {
+        return NULL;
+    }
+
+    if (ngx_http_klaviyo_json_bound(arena, &utf8) != NGX_OK) {
+        return NULL;
+    }
+
+    return ngx_http_klaviyo_arena_keep(arena,
+                                       ngx_http_klaviyo_json_load(&utf8));
+}
+
+
+/*
+ * Looks at a text before jansson does: how deep it is, and about what its tree
+ * will take.  Its grammar is jansson's concern.
+ */
+
+static ngx_int_t
+ngx_http_klaviyo_json_bound(ngx_http_klaviyo_arena_t *arena, ngx_str_t *text)
+{
+    size_t      i, cost;
+    ngx_uint_t  depth;
+
+    depth = 0;
+    cost = text->len + NGX_HTTP_KLAVIYO_VALUE_COST;
+
+    for (i = 0; i < text->len; i++) {
+
+        switch (text->data[i]) {
+
+        case '"':
+            i = ngx_http_klaviyo_json_skip_string(text, i);
+            break;
+
+        case ',':
+            cost += NGX_HTTP_KLAVIYO_VALUE_COST;
+            break;
+
+        case ':':
+            cost += NGX_HTTP_KLAVIYO_MEMBER_COST;
+            break;
+
+        case '[':
+        case '{':
+            cost += (text->data[i] == '[') ? NGX_HTTP_KLAVIYO_ARRAY_COST
+                                           : NGX_HTTP_KLAVIYO_OBJECT_COST;
+
+            if (++depth > NGX_HTTP_KLAVIYO_JSON_DEPTH) {
+                arena->limits++;
+                return NGX_DECLINED;
+            }
+
+            break;
+
+        case ']':
+        case '}':
+            depth -= (depth > 0);
+        }
+    }
+
+    return ngx_http_klaviyo_arena_charge(arena, cost);
+}
+
+
+/* returns where the closing quote is, or a place behind the text */
+
+static size_t
+ngx_http_klaviyo_json_skip_string(ngx_str_t *text, size_t i)
+{
+    for (i++; i < text->len && text->data[i] != '"'; i++) {
+
+        if (text->data[i] == '\\') {
+            i++;
+        }
+    }
+
+    return i;
+}
+
+
+json_t *
+ngx_http_klaviyo_json_load(ngx_str_t *text)
+{
+    size_t         flags;
+    json_t        *json;
+    json_error_t   error;
+
+    flags = JSON_DECODE_ANY|JSON_ALLOW_NUL;
+
+    json = json_loadb((char *) text->data, text->len, flags, &error);
+
+    if (json == NULL && json_error_code(&error) == json_error_numeric_overflow)
+    {
+        json = json_loadb((char *) text->data, text->len,
+                          flags|JSON_DECODE_INT_AS_REAL, &error);
+    }
+
+    return json;
+}
+
+
+/* 17 digits and an exponent of three always fit */
+
+size_t
+ngx_http_klaviyo_json_real(u_char *buf, double value)
+{
+    int                          precision;
+    char                         text[NGX_HTTP_KLAVIYO_REAL_LEN];
+    ngx_str_t                    str;
+    ngx_http_klaviyo_decimal_t   d;
+
+    for (precision = 14; precision < 17; precision++) {
+
+        (void) snprintf(text, sizeof(text), "%.*e", precision, value);
+
+        if (strtod(text, NULL) == value) {
+            break;
+        }
+    }
+
+    str.data = (u_char *) text;
+    str.len = ngx_strlen(text);
+
+    /* "inf" and "nan" are no decimals */
+
+    if (ngx_http_klaviyo_decimal_parse(&d, &str) != NGX_OK) {
+        return 0;
+    }
+
+    return ngx_http_klaviyo_decimal_format(buf, &d);
+}
+
+
+size_t
+ngx_http_klaviyo_json_number(u_char *buf, json_t *json)
+{
+    u_char    *p;
+    uint64_t   n;
+
+    if (json_is_real(json)) {
+        return ngx_http_klaviyo_json_real(buf, json_real_value(json));
+    }
+
+    /* not %L: nginx negates the least integer there, which is not defined */
+
+    p = buf;
+    n = (uint64_t) json_integer_value(json);
+
+    if (json_integer_value(json) < 0) {
+        *p++ = '-';
+        n = 0 - n;
+    }
+
+    return ngx_sprintf(p, "%uL", n) - buf;
+}

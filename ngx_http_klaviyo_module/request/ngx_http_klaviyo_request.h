@@ -1,0 +1,115 @@
+
+/*
+ * Copyright (C) ngx_http_klaviyo_module contributors
+ */
+
+/*
+ * A request that met a rule: found on arrival, judged and queued after the
+ * response.
+ */
+
+
+#ifndef _NGX_HTTP_KLAVIYO_REQUEST_H_INCLUDED_
+#define _NGX_HTTP_KLAVIYO_REQUEST_H_INCLUDED_
+
+
+#include "ngx_http_klaviyo_module.h"
+
+
+/* a rule that matched method and path */
+typedef struct ngx_http_klaviyo_candidate_s  ngx_http_klaviyo_candidate_t;
+
+struct ngx_http_klaviyo_candidate_s {
+    ngx_http_klaviyo_rule_t             *rule;
+    ngx_http_klaviyo_route_t            *route;
+    size_t                              *captures;   /* pairs of offsets */
+    ngx_uint_t                           ncaptures;
+    ngx_str_t                            event_id;   /* of element 0, if it
+                                                        was asked for */
+    ngx_str_t                            result;
+    ngx_http_klaviyo_candidate_t        *next;     /* by rule->number */
+};
+
+
+/* hangs on the request's pool, which internal redirects leave alone */
+typedef struct {
+    ngx_http_request_t                  *request;
+    ngx_http_klaviyo_loc_conf_t         *conf;     /* the server's, then of
+                                                      the first location */
+    ngx_http_klaviyo_candidate_t        *candidates;
+    ngx_http_klaviyo_arena_t             arena;
+    ngx_http_klaviyo_slot_t              args;
+    ngx_http_klaviyo_slot_t              cookies;
+
+    /* as they came */
+    ngx_str_t                            uri;
+    ngx_str_t                            query;
+
+    ngx_uint_t                           sequence;   /* in default ids */
+
+    unsigned                             located:1;
+    unsigned                             logged:1;
+} ngx_http_klaviyo_ctx_t;
+
+
+/* In the server rewrite phase, first: which rules the path meets. */
+ngx_int_t ngx_http_klaviyo_match_handler(ngx_http_request_t *r);
+
+/* In the rewrite phase, first: the location that was chosen first. */
+ngx_int_t ngx_http_klaviyo_locate_handler(ngx_http_request_t *r);
+
+/* In the log phase, before access_log: judges, builds and queues events. */
+ngx_int_t ngx_http_klaviyo_log_handler(ngx_http_request_t *r);
+
+/* $klaviyo_url, $klaviyo_result, $klaviyo_event_id; in preconfiguration. */
+ngx_int_t ngx_http_klaviyo_variables(ngx_conf_t *cf);
+
+/* Whether the rule counts in the context's location. */
+ngx_uint_t ngx_http_klaviyo_rule_counts(ngx_http_klaviyo_ctx_t *ctx,
+    ngx_http_klaviyo_rule_t *rule);
+
+/* The context of the request, wherever it was redirected to; or NULL. */
+ngx_http_klaviyo_ctx_t *ngx_http_klaviyo_get_ctx(ngx_http_request_t *r);
+
+/*
+ * The slot of the rule's counters under that account: found once per process.
+ */
+ngx_uint_t ngx_http_klaviyo_rule_slot(ngx_http_klaviyo_control_t *control,
+    ngx_http_klaviyo_rule_t *rule, ngx_http_klaviyo_account_t *account);
+
+/* In init_process of a worker: the serial that default ids carry. */
+void ngx_http_klaviyo_track_init(ngx_uint_t serial);
+
+
+/* Judges a candidate, whose captures are set, and queues its events. */
+void ngx_http_klaviyo_track(ngx_http_klaviyo_ctx_t *ctx,
+    ngx_http_klaviyo_candidate_t *candidate);
+
+/*
+ * The id of the candidate's first event before it is tracked; empty if its
+ * inputs do not exist yet.  From then on the event has that id.
+ */
+ngx_int_t ngx_http_klaviyo_track_id(ngx_http_klaviyo_ctx_t *ctx,
+    ngx_http_klaviyo_candidate_t *candidate, ngx_str_t *id);
+
+
+/*
+ * While rules are evaluated, URI and arguments are as they came and the rule's
+ * captures are set; then all is put back, the variables' cache too.
+ */
+typedef struct {
+    ngx_str_t                            uri;
+    ngx_str_t                            args;
+    ngx_http_variable_value_t           *variables;
+    ngx_http_klaviyo_rule_t             *rule;     /* whose captures are set */
+} ngx_http_klaviyo_scope_t;
+
+ngx_int_t ngx_http_klaviyo_scope_enter(ngx_http_klaviyo_ctx_t *ctx,
+    ngx_http_klaviyo_scope_t *scope);
+void ngx_http_klaviyo_scope_captures(ngx_http_klaviyo_ctx_t *ctx,
+    ngx_http_klaviyo_scope_t *scope, ngx_http_klaviyo_candidate_t *candidate);
+void ngx_http_klaviyo_scope_leave(ngx_http_klaviyo_ctx_t *ctx,
+    ngx_http_klaviyo_scope_t *scope);
+
+
+#endif /* _NGX_HTTP_KLAVIYO_REQUEST_H_INCLUDED_ */

@@ -1,0 +1,859 @@
+
+/*
+ * Copyright (C) ngx_http_klaviyo_module contributors
+ */
+
+/*
+ * One rule in one request: conditions, status, noise, consent and identity in
+ * this order, then the values, the event and a copy into the ring.
+ */
+
+
+#include "ngx_http_klaviyo_request.h"
+#include "ngx_http_klaviyo_identity.h"
+#include "ngx_http_klaviyo_noise.h"
+#include <ngx_md5.h>
+
+
+/* events that one rule makes of one request, at most */
+#define NGX_HTTP_KLAVIYO_MAX_EVENTS      1000
+
+/* what an event may not take of a request's body */
+#define NGX_HTTP_KLAVIYO_ENVELOPE        256
+
+/* Klaviyo takes times after 1990, and up to a year ahead */
+#define NGX_HTTP_KLAVIYO_MIN_TIME        662688000
+#define NGX_HTTP_KLAVIYO_MAX_AHEAD       (365 * 24 * 3600)
+
+/* 2026-07-23T10:15:30.123Z */
+#define NGX_HTTP_KLAVIYO_TIME_LEN        24
+
+/* nonce, serial, sequence, rule and element, in hexadecimal */
+#define NGX_HTTP_KLAVIYO_ID_LEN          (16 + 4 * (1 + NGX_INT_T_LEN))
+
+
+typedef struct {
+    ngx_http_klaviyo_ctx_t              *ctx;
+    ngx_http_klaviyo_candidate_t        *candidate;
+    ngx_http_klaviyo_rule_t             *rule;
+    ngx_http_klaviyo_account_t          *account;
+    ngx_http_klaviyo_main_conf_t        *conf;
+    ngx_http_klaviyo_counters_t         *counters;
+    ngx_uint_t                           slot;
+    ngx_http_klaviyo_eval_t              eval;
+
+    ngx_uint_t                           elements;
+    ngx_int_t                            verdict;  /* why all are skipped, or
+                                                      NGX_DECLINED */
+    ngx_uint_t                           judged;
+    ngx_uint_t                           queued;
+} ngx_http_klaviyo_track_t;
+
+
+static ngx_int_t ngx_http_klaviyo_track_start(ngx_http_klaviyo_track_t *t,
+    ngx_http_klaviyo_ctx_t *ctx, ngx_http_klaviyo_candidate_t *candidate);
+static void ngx_http_klaviyo_track_each(ngx_http_klaviyo_track_t *t,
+    ngx_uint_t n);
+static void ngx_http_klaviyo_track_frame(ngx_http_klaviyo_track_t *t,
+    ngx_uint_t n, ngx_http_klaviyo_data_t *element);
+static void ngx_http_klaviyo_track_element(ngx_http_klaviyo_track_t *t);
+static ngx_int_t ngx_http_klaviyo_track_conditions(
+    ngx_http_klaviyo_track_t *t, ngx_uint_t element);
+static ngx_int_t ngx_http_klaviyo_track_verdict(ngx_http_klaviyo_track_t *t);
+static ngx_uint_t ngx_http_klaviyo_track_status(ngx_http_klaviyo_track_t *t);
+static void ngx_http_klaviyo_track_skip(ngx_http_klaviyo_track_t *t,
+    ngx_uint_t reason);
+static void ngx_http_klaviyo_track_drop(ngx_http_klaviyo_track_t *t,
+    ngx_uint_t reason);
+static void ngx_http_klaviyo_track_result(ngx_http_klaviyo_track_t *t,
+    char *outcome, ngx_str_t *reason);
+static ngx_int_t ngx_http_klaviyo_track_profile(ngx_http_klaviyo_track_t *t,
+    ngx_http_klaviyo_event_t *event);
+static ngx_uint_t ngx_http_klaviyo_track_fields(ngx_http_klaviyo_track_t *t,
+    ngx_http_klaviyo_member_t *member);
+static void ngx_http_klaviyo_track_field(ngx_http_klaviyo_track_t *t,
+    ngx_http_klaviyo_profile_t *profile, ngx_http_klaviyo_member_t *member);
+static ngx_int_t ngx_http_klaviyo_track_properties(
+    ngx_http_klaviyo_track_t *t, ngx_http_klaviyo_event_t *event);
+static void ngx_http_klaviyo_track_attributes(ngx_http_klaviyo_track_t *t,
+    ngx_http_klaviyo_event_t *event);
+static ngx_int_t ngx_http_klaviyo_track_time(ngx_http_klaviyo_track_t *t,
+    ngx_http_klaviyo_event_t *event, int64_t *sec);
+static ngx_int_t ngx_http_klaviyo_track_unique_id(
+    ngx_http_klaviyo_track_t *t, ngx_str_t *id);
+static void ngx_http_klaviyo_track_queue(ngx_http_klaviyo_track_t *t,
+    ngx_http_klaviyo_event_t *event, int64_t sec);
+
+
+/* of this process; a request has its own sequence as soon as it has an id */
+static ngx_uint_t  ngx_http_klaviyo_serial;
+static ngx_uint_t  ngx_http_klaviyo_sequence;
+
+
+void
+ngx_http_klaviyo_track_init(ngx_uint_t serial)
+{
+    ngx_http_klaviyo_serial = serial;
+    ngx_http_klaviyo_sequence = 0;
+}
+
+
+void
+ngx_http_klaviyo_track(ngx_http_klaviyo_ctx_t *ctx,
+    ngx_http_klaviyo_candidate_t *candidate)
+{
+    ngx_int_t                 reason;
+    ngx_uint_t                limits;
+    ngx_http_klaviyo_track_t  t;
+
+    if (ngx_http_klaviyo_track_start(&t, ctx, candidate) != NGX_OK) {
+        return;
+    }
+
+    limits = ctx->arena.limits;
+
+    reason = ngx_http_klaviyo_track_conditions(&t, 0);
+
+    if (reason != NGX_DECLINED) {
+        ngx_http_klaviyo_track_skip(&t, reason);
+
+    } else {
+        ngx_http_klaviyo_track_each(&t, 0);
+
+        if (t.elements == 0) {
+            ngx_http_klaviyo_track_skip(&t, NGX_HTTP_KLAVIYO_SKIP_EMPTY);
+        }
+    }
+
+    if (ctx->arena.limits != limits) {
+        ngx_http_klaviyo_count_n(t.counters, limited,
+                                 ctx->arena.limits - limits);
+    }
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ctx->request->connection->log, 0,
+                   "klaviyo track \"%V\": %V, %ui events",
+                   &t.rule->metric, &candidate->result, t.elements);
+}
+
+
+static ngx_int_t
+ngx_http_klaviyo_track_start(ngx_http_klaviyo_track_t *t,
+    ngx_http_klaviyo_ctx_t *ctx, ngx_http_klaviyo_candidate_t *candidate)
+{
+    size_t                    size;
+    ngx_http_klaviyo_rule_t  *rule;
+
+    ngx_memzero(t, sizeof(ngx_http_klaviyo_track_t));
+
+    rule = candidate->rule;
+
+    t->ctx = ctx;
+    t->candidate = candidate;
+    t->rule = rule;
+    t->account = rule->account ? rule->account : ctx->conf->account;
+    t->conf = ngx_http_get_module_main_conf(ctx->request,
+                                            ngx_http_klaviyo_module);
+
+    t->slot = ngx_http_klaviyo_rule_slot(t->conf->control, rule, t->account);
+    t->counters = ngx_http_klaviyo_control_counters(t->conf->control, t->slot);
+
+    t->eval.request = ctx->request;
+    t->eval.arena = &ctx->arena;
+    t->eval.args = &ctx->args;
+    t->eval.cookies = &ctx->cookies;
+    t->eval.http_cookie = t->conf->http_cookie;
+    t->eval.names = rule->names.elts;
+    t->eval.nslots = rule->names.nelts;
+
+    if (t->eval.nslots == 0) {
+        return NGX_OK;
+    }
+
+    size = t->eval.nslots * sizeof(ngx_http_klaviyo_slot_t);
+
+    t->eval.slots = ngx_http_klaviyo_arena_alloc(&ctx->arena, size);
+
+    if (t->eval.slots == NULL) {
+        ngx_http_klaviyo_track_drop(t, NGX_HTTP_KLAVIYO_DROP_ERROR);
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(t->eval.slots, size);
+
+    return NGX_OK;
+}
+
+
+/* The n-th "each" of the rule; behind the last one stands the event. */
+
+static void
+ngx_http_klaviyo_track_each(ngx_http_klaviyo_track_t *t, ngx_uint_t n)
+{
+    ngx_uint_t                 i;
+    ngx_http_klaviyo_data_t    data, element;
+    ngx_http_klaviyo_value_t  *each;
+
+    if (n == t->rule->each.nelts) {
+        t->elements++;
+        ngx_http_klaviyo_track_element(t);
+        return;
+    }
+
+    each = t->rule->each.elts;
+
+    ngx_http_klaviyo_value_eval(&t->eval, &each[n], &data);
+
+    if (ngx_http_klaviyo_data_is_missing(&data)) {
+        return;
+    }
+
+    if (data.type != NGX_HTTP_KLAVIYO_TREE || !json_is_array(data.json)) {
+        ngx_http_klaviyo_track_frame(t, n, &data);
+        return;
+    }
+
+    for (i = 0; i < json_array_size(data.json); i++) {
+
+        if (t->elements == NGX_HTTP_KLAVIYO_MAX_EVENTS) {
+            t->ctx->arena.limits++;
+            return;
+        }
+
+        ngx_http_klaviyo_data_from_json(t->eval.arena, &element,
+                                        json_array_get(data.json, i));
+
+        ngx_http_klaviyo_track_frame(t, n, &element);
+    }
+}
+
+
+static void
+ngx_http_klaviyo_track_frame(ngx_http_klaviyo_track_t *t, ngx_uint_t n,
+    ngx_http_klaviyo_data_t *element)
+{
+    ngx_uint_t                i;
+    ngx_http_klaviyo_frame_t  frame;
+
+    frame.data = *element;
+    frame.outer = t->eval.frame;
+
+    t->eval.frame = &frame;
+    t->eval.each = &frame;
+
+    for (i = 0; i < t->eval.nslots; i++) {
+        if (t->eval.names[i].each) {
+            t->eval.slots[i].known = 0;
+        }
+    }
+
+    ngx_http_klaviyo_track_each(t, n + 1);
+
+    t->eval.frame = frame.outer;
+    t->eval.each = frame.outer;
+}
+
+
+static void
+ngx_http_klaviyo_track_element(ngx_http_klaviyo_track_t *t)
+{
+    int64_t                   sec;
+    ngx_int_t                 reason;
+    ngx_http_klaviyo_event_t  event;
+
+    reason = ngx_http_klaviyo_track_conditions(t, 1);
+
+    if (reason == NGX_DECLINED) {
+        reason = ngx_http_klaviyo_track_verdict(t);
+    }
+
+    if (reason != NGX_DECLINED) {
+        ngx_http_klaviyo_track_skip(t, reason);
+        return;
+    }
+
+    ngx_memzero(&event, sizeof(ngx_http_klaviyo_event_t));
+
+    if (ngx_http_klaviyo_track_profile(t, &event) != NGX_OK) {
+        ngx_http_klaviyo_track_drop(t, NGX_HTTP_KLAVIYO_DROP_ERROR);
+        return;
+    }
+
+    if (event.nprofile == 0) {
+        ngx_http_klaviyo_track_skip(t, NGX_HTTP_KLAVIYO_SKIP_UNIDENTIFIED);
+        return;
+    }
+
+    ngx_http_klaviyo_track_attributes(t, &event);
+
+    if (ngx_http_klaviyo_track_properties(t, &event) != NGX_OK
+        || ngx_http_klaviyo_track_time(t, &event, &sec) != NGX_OK
+        || ngx_http_klaviyo_track_unique_id(t, &event.unique_id) != NGX_OK)
+    {
+        ngx_http_klaviyo_track_drop(t, NGX_HTTP_KLAVIYO_DROP_ERROR);
+        return;
+    }
+
+    ngx_http_klaviyo_track_queue(t, &event, sec);
+}
+
+
+/* Returns why the event is skipped, or NGX_DECLINED. */
+
+static ngx_int_t
+ngx_http_klaviyo_track_conditions(ngx_http_klaviyo_track_t *t,
+    ngx_uint_t element)
+{
+    switch (ngx_http_klaviyo_conditions_eval(&t->eval, &t->rule->conditions,
+                                             element))
+    {
+    case NGX_OK:
+        return NGX_DECLINED;
+
+    case NGX_ABORT:
+        return NGX_HTTP_KLAVIYO_SKIP_LIMIT;
+
+    default:
+        return NGX_HTTP_KLAVIYO_SKIP_CONDITION;
+    }
+}
+
+
+/* The same for what no element changes. */
+
+static ngx_int_t
+ngx_http_klaviyo_track_verdict(ngx_http_klaviyo_track_t *t)
+{
+    ngx_uint_t                    ignore;
+    ngx_http_klaviyo_data_t       optout;
+    ngx_http_klaviyo_loc_conf_t  *klcf;
+
+    if (t->judged) {
+        return t->verdict;
+    }
+
+    t->judged = 1;
+
+    if (!ngx_http_klaviyo_track_status(t)) {
+        t->verdict = NGX_HTTP_KLAVIYO_SKIP_STATUS;
+        return t->verdict;
+    }
+
+    klcf = t->ctx->conf;
+
+    ignore = (t->rule->ignore != NGX_CONF_UNSET_UINT) ? t->rule->ignore
+                                                      : klcf->ignore;
+
+    ngx_http_klaviyo_value_variable(t->ctx->request, t->conf->kla_off,
+                                    &optout);
+
+    if (ngx_http_klaviyo_data_is_missing(&optout)) {
+        ngx_str_null(&optout.text);
+    }
+
+    t->verdict = ngx_http_klaviyo_noise(t->ctx->request, ignore, &optout.text);
+
+    if (t->verdict == NGX_DECLINED && klcf->consent
+        && (ngx_http_klaviyo_conditions_eval(&t->eval, klcf->consent, 0)
+            != NGX_OK))
+    {
+        t->verdict = NGX_HTTP_KLAVIYO_SKIP_CONSENT;
+    }
+
+    return t->verdict;
+}
+
+
+static ngx_uint_t
+ngx_http_klaviyo_track_status(ngx_http_klaviyo_track_t *t)
+{
+    ngx_uint_t           status;
+    ngx_http_request_t  *r;
+
+    if (t->rule->status) {
+        return 1;
+    }
+
+    r = t->ctx->request;
+    status = r->err_status ? r->err_status : r->headers_out.status;
+
+    if ((status >= 200 && status < 300) || status == NGX_HTTP_NOT_MODIFIED) {
+        return 1;
+    }
+
+    return r->method == NGX_HTTP_POST
+           && (status == NGX_HTTP_MOVED_TEMPORARILY
+               || status == NGX_HTTP_SEE_OTHER);
+}
+
+
+static void
+ngx_http_klaviyo_track_skip(ngx_http_klaviyo_track_t *t, ngx_uint_t reason)
+{
+    ngx_http_klaviyo_count(t->counters, seen);
+    ngx_http_klaviyo_count(t->counters, skipped[reason]);
+
+    ngx_http_klaviyo_track_result(t, "skipped:",
+                                  &ngx_http_klaviyo_skip_names[reason]);
+}
+
+
+static void
+ngx_http_klaviyo_track_drop(ngx_http_klaviyo_track_t *t, ngx_uint_t reason)
+{
+    ngx_http_klaviyo_count(t->counters, seen);
+    ngx_http_klaviyo_count(t->counters, dropped[reason]);
+
+    ngx_http_klaviyo_track_result(t, "dropped:",
+                                  &ngx_http_klaviyo_drop_names[reason]);
+}
+
+
+/* Of several elements the first one speaks, but one that was queued wins. */
+
+static void
+ngx_http_klaviyo_track_result(ngx_http_klaviyo_track_t *t, char *outcome,
+    ngx_str_t *reason)
+{
+    u_char     *p;
+    size_t      len;
+    ngx_str_t  *result;
+
+    result = &t->candidate->result;
+
+    if (result->len) {
+        return;
+    }
+
+    len = ngx_strlen(outcome);
+
+    p = ngx_pnalloc(t->ctx->request->pool, len + reason->len);
+    if (p == NULL) {
+        return;
+    }
+
+    result->data = p;
+    result->len = len + reason->len;
+
+    p = ngx_cpymem(p, outcome, len);
+    ngx_memcpy(p, reason->data, reason->len);
+}
+
+
+static ngx_int_t
+ngx_http_klaviyo_track_profile(ngx_http_klaviyo_track_t *t,
+    ngx_http_klaviyo_event_t *event)
+{
+    ngx_uint_t                    i, n, configured;
+    ngx_http_klaviyo_data_t       cookie;
+    ngx_http_klaviyo_member_t    *member;
+    ngx_http_klaviyo_identity_t   identity;
+    ngx_http_klaviyo_loc_conf_t  *klcf;
+
+    klcf = t->ctx->conf;
+    n = t->rule->profile.nelts + (klcf->profiles ? klcf->profiles->nelts : 0);
+
+    member = ngx_http_klaviyo_arena_alloc(&t->ctx->arena,
+                                   (NGX_HTTP_KLAVIYO_IDENTIFIERS + 2 * n)
+                                   * sizeof(ngx_http_klaviyo_member_t));
+    if (member == NULL) {
+        return NGX_ERROR;
+    }
+
+    event->profile = member;
+
+    ngx_memzero(&identity, sizeof(ngx_http_klaviyo_identity_t));
+
+    identity.configured = member + NGX_HTTP_KLAVIYO_IDENTIFIERS + n;
+    identity.nconfigured = ngx_http_klaviyo_track_fields(t,
+                                                         identity.configured);
+    identity.rungs = klcf->identity;
+    identity.all = (klcf->identifiers == 1);
+    identity.args = t->ctx->query;
+    identity.company = t->account->company_id;
+
+    ngx_http_klaviyo_value_variable(t->ctx->request, t->conf->kla_id, &cookie);
+
+    if (!ngx_http_klaviyo_data_is_missing(&cookie)) {
+        identity.cookie = cookie.text;
+    }
+
+    n = ngx_http_klaviyo_identity_find(&t->ctx->arena, &identity, member);
+
+    if (n == 0) {
+        return NGX_OK;
+    }
+
+    configured = identity.nconfigured;
+
+    for (i = 0; i < configured; i++) {
+
+        if (identity.configured[i].field >= NGX_HTTP_KLAVIYO_ATTRIBUTE) {
+            member[n++] = identity.configured[i];
+        }
+    }
+
+    event->nprofile = n;
+
+    return NGX_OK;
+}
+
+
+/* The rule's own fields, then those of the levels around. */
+
+static ngx_uint_t
+ngx_http_klaviyo_track_fields(ngx_http_klaviyo_track_t *t,
+    ngx_http_klaviyo_member_t *member)
+{
+    ngx_uint_t                   i, k, n;
+    ngx_array_t                 *levels;
+    ngx_http_klaviyo_profile_t  *own, *profile;
+
+    own = t->rule->profile.elts;
+    n = t->rule->profile.nelts;
+
+    for (i = 0; i < n; i++) {
+        ngx_http_klaviyo_track_field(t, &own[i], &member[i]);
+    }
+
+    levels = t->ctx->conf->profiles;
+
+    if (levels == NULL) {
+        return n;
+    }
+
+    profile = levels->elts;
+
+    for (i = 0; i < levels->nelts; i++) {
+
+        for (k = 0; k < t->rule->profile.nelts; k++) {
+
+            if (own[k].name.len == profile[i].name.len
+                && ngx_strncmp(own[k].name.data, profile[i].name.data,
+                               own[k].name.len)
+                   == 0)
+            {
+                break;
+            }
+        }
+
+        if (k == t->rule->profile.nelts) {
+            ngx_http_klaviyo_track_field(t, &profile[i], &member[n++]);
+        }
+    }
+
+    return n;
+}
+
+
+static void
+ngx_http_klaviyo_track_field(ngx_http_klaviyo_track_t *t,
+    ngx_http_klaviyo_profile_t *profile, ngx_http_klaviyo_member_t *member)
+{
+    member->key = profile->key;
+    member->field = profile->field;
+
+    ngx_http_klaviyo_value_eval(&t->eval, &profile->value, &member->data);
+}
+
+
+static ngx_int_t
+ngx_http_klaviyo_track_properties(ngx_http_klaviyo_track_t *t,
+    ngx_http_klaviyo_event_t *event)
+{
+    ngx_uint_t                  i, k, n;
+    ngx_array_t                *levels;
+    ngx_http_klaviyo_node_t    *own, *node;
+    ngx_http_klaviyo_member_t  *member;
+
+    levels = t->ctx->conf->properties;
+    own = t->rule->nodes.elts;
+    n = t->rule->nodes.nelts;
+
+    event->nproperties = n;
+
+    member = ngx_http_klaviyo_arena_alloc(&t->ctx->arena,
+                                      (n + (levels ? levels->nelts : 0) + 1)
+                                      * sizeof(ngx_http_klaviyo_member_t));
+    if (member == NULL) {
+        return NGX_ERROR;
+    }
+
+    event->properties = member;
+
+    for (i = 0; i < n; i++) {
+        member[i].key = own[i].key;
+
+        if (own[i].slot == NGX_CONF_UNSET_UINT) {
+            ngx_http_klaviyo_node_eval(&t->eval, &own[i], &member[i].data);
+
+        } else {
+            ngx_http_klaviyo_value_name(&t->eval, own[i].slot,
+                                        &member[i].data);
+        }
+    }
+
+    if (levels == NULL) {
+        return NGX_OK;
+    }
+
+    node = levels->elts;
+
+    for (i = 0; i < levels->nelts; i++) {
+
+        for (k = 0; k < t->rule->nodes.nelts; k++) {
+
+            if (own[k].name.len == node[i].name.len
+                && ngx_strncmp(own[k].name.data, node[i].name.data,
+                               own[k].name.len)
+                   == 0)
+            {
+                break;
+            }
+        }
+
+        if (k == t->rule->nodes.nelts) {
+            member[n].key = node[i].key;
+            ngx_http_klaviyo_node_eval(&t->eval, &node[i], &member[n].data);
+            n++;
+        }
+    }
+
+    event->nproperties = n;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_klaviyo_track_attributes(ngx_http_klaviyo_track_t *t,
+    ngx_http_klaviyo_event_t *event)
+{
+    ngx_uint_t                  backfill;
+    ngx_http_klaviyo_filter_t  *number;
+
+    static ngx_str_t  name = ngx_string("number");
+
+    event->metric = t->rule->metrics[t->account->index];
+
+    if (t->rule->value) {
+        ngx_http_klaviyo_value_eval(&t->eval, t->rule->value, &event->value);
+
+        /* Klaviyo takes a number only, variables are texts */
+
+        number = ngx_http_klaviyo_filter_find(&name);
+        ngx_http_klaviyo_filter_run(t->eval.arena, number, &event->value, NULL,
+                                    0);
+    }
+
+    if (t->rule->currency) {
+        ngx_http_klaviyo_value_eval(&t->eval, t->rule->currency,
+                                    &event->currency);
+    }
+
+    backfill = (t->rule->backfill != NGX_CONF_UNSET_UINT)
+               ? t->rule->backfill : t->account->backfill;
+
+    event->backfill = (backfill == NGX_HTTP_KLAVIYO_BACKFILL_ON);
+    event->may_age = (backfill == NGX_HTTP_KLAVIYO_BACKFILL_AFTER);
+}
+
+
+/* A configured time that Klaviyo would refuse gives way to the request's. */
+
+static ngx_int_t
+ngx_http_klaviyo_track_time(ngx_http_klaviyo_track_t *t,
+    ngx_http_klaviyo_event_t *event, int64_t *sec)
+{
+    u_char                   *p;
+    ngx_str_t                 text;
+    ngx_uint_t                msec;
+    ngx_http_klaviyo_data_t   data;
+
+    *sec = t->ctx->request->start_sec;
+    msec = t->ctx->request->start_msec;
+
+    if (t->rule->time) {
+        ngx_http_klaviyo_value_eval(&t->eval, t->rule->time, &data);
+
+        if (ngx_http_klaviyo_data_text(&data, &text) != NGX_OK
+            || ngx_http_klaviyo_date_parse(&text, sec, &msec) != NGX_OK
+            || *sec < NGX_HTTP_KLAVIYO_MIN_TIME
+            || *sec > ngx_time() + NGX_HTTP_KLAVIYO_MAX_AHEAD)
+        {
+            *sec = t->ctx->request->start_sec;
+            msec = t->ctx->request->start_msec;
+        }
+    }
+
+    p = ngx_http_klaviyo_arena_alloc(&t->ctx->arena,
+                                     NGX_HTTP_KLAVIYO_TIME_LEN);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    event->time.data = p;
+    event->time.len = ngx_http_klaviyo_date_format(p, *sec, msec);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_klaviyo_track_unique_id(ngx_http_klaviyo_track_t *t, ngx_str_t *id)
+{
+    u_char                   *p;
+    ngx_http_klaviyo_data_t   data;
+
+    if (t->elements == 1 && t->candidate->event_id.len) {
+        *id = t->candidate->event_id;
+        return NGX_OK;
+    }
+
+    if (t->rule->unique_id) {
+        ngx_http_klaviyo_value_eval(&t->eval, t->rule->unique_id, &data);
+
+        if (ngx_http_klaviyo_data_text(&data, id) == NGX_OK
+            && id->len && id->len <= NGX_HTTP_KLAVIYO_MAX_UNIQUE_ID)
+        {
+            return NGX_OK;
+        }
+
+        ngx_http_klaviyo_count(t->counters, bad_ids);
+    }
+
+    if (t->ctx->sequence == 0) {
+        t->ctx->sequence = ++ngx_http_klaviyo_sequence;
+    }
+
+    p = ngx_http_klaviyo_arena_alloc(&t->ctx->arena, NGX_HTTP_KLAVIYO_ID_LEN);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    id->data = p;
+    id->len = ngx_sprintf(p, "%016xL-%xi-%xi-%xi-%xi",
+                          ngx_http_klaviyo_control_nonce(t->conf->control),
+                          ngx_http_klaviyo_serial, t->ctx->sequence,
+                          t->rule->number, t->elements - 1)
+              - p;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_klaviyo_track_id(ngx_http_klaviyo_ctx_t *ctx,
+    ngx_http_klaviyo_candidate_t *candidate, ngx_str_t *id)
+{
+    ngx_http_klaviyo_track_t  t;
+
+    if (candidate->event_id.len == 0) {
+
+        if (candidate->rule->answer
+            || ngx_http_klaviyo_track_start(&t, ctx, candidate) != NGX_OK)
+        {
+            return NGX_DECLINED;
+        }
+
+        t.elements = 1;
+
+        if (ngx_http_klaviyo_track_unique_id(&t, &candidate->event_id)
+            != NGX_OK)
+        {
+            return NGX_DECLINED;
+        }
+    }
+
+    *id = candidate->event_id;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_klaviyo_track_queue(ngx_http_klaviyo_track_t *t,
+    ngx_http_klaviyo_event_t *event, int64_t sec)
+{
+    ngx_str_t                  json;
+    ngx_uint_t                 aged, limits;
+    ngx_http_klaviyo_record_t  record;
+
+    limits = 0;
+
+    if (ngx_http_klaviyo_event_render(&t->ctx->arena, event, &json, &aged,
+                                      &limits)
+        != NGX_OK)
+    {
+        ngx_http_klaviyo_track_drop(t, NGX_HTTP_KLAVIYO_DROP_ERROR);
+        return;
+    }
+
+    if (limits) {
+        ngx_http_klaviyo_count_n(t->counters, limited, limits);
+    }
+
+    if (json.len + NGX_HTTP_KLAVIYO_ENVELOPE > t->account->batch_bytes) {
+        ngx_http_klaviyo_track_drop(t, NGX_HTTP_KLAVIYO_DROP_TOO_LARGE);
+        return;
+    }
+
+    ngx_memzero(&record, sizeof(ngx_http_klaviyo_record_t));
+
+    record.rule = t->slot;
+    record.id = ngx_murmur_hash2(event->unique_id.data, event->unique_id.len);
+    record.time = (uint32_t) ngx_max(sec, 0);
+    record.backfill = (uint16_t) aged;
+
+    switch (ngx_http_klaviyo_ring_put(t->account->ring, &record, &json)) {
+
+    case NGX_OK:
+        ngx_str_set(&t->candidate->result, "queued");
+
+        if (t->elements == 1) {
+            t->candidate->event_id = event->unique_id;
+        }
+
+        ngx_http_klaviyo_control_wake(t->conf->control);
+        return;
+
+    case NGX_DECLINED:
+        ngx_http_klaviyo_track_result(t, "dropped:",
+                  &ngx_http_klaviyo_drop_names[NGX_HTTP_KLAVIYO_DROP_FULL]);
+        return;
+
+    default: /* NGX_ABORT */
+        ngx_http_klaviyo_track_result(t, "dropped:",
+             &ngx_http_klaviyo_drop_names[NGX_HTTP_KLAVIYO_DROP_TOO_LARGE]);
+        return;
+    }
+}
+
+
+ngx_uint_t
+ngx_http_klaviyo_rule_slot(ngx_http_klaviyo_control_t *control,
+    ngx_http_klaviyo_rule_t *rule, ngx_http_klaviyo_account_t *account)
+{
+    u_char       key[NGX_HTTP_KLAVIYO_KEY_LEN];
+    ngx_md5_t    md5;
+    ngx_uint_t  *slot;
+
+    slot = &rule->slots[account->index];
+
+    if (*slot != NGX_CONF_UNSET_UINT) {
+        return *slot;
+    }
+
+    ngx_md5_init(&md5);
+    ngx_md5_update(&md5, account->name.data, account->name.len);
+    ngx_md5_update(&md5, "", 1);
+    ngx_md5_update(&md5, rule->metric.data, rule->metric.len);
+    ngx_md5_update(&md5, "", 1);
+    ngx_md5_update(&md5, rule->text.data, rule->text.len);
+    ngx_md5_update(&md5, "", 1);
+    ngx_md5_update(&md5, &rule->twin, sizeof(ngx_uint_t));
+    ngx_md5_final(key, &md5);
+
+    *slot = ngx_http_klaviyo_control_slot(control, key);
+
+    return *slot;
+}

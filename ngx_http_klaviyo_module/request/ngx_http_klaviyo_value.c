@@ -1,0 +1,774 @@
+
+/*
+ * Copyright (C) ngx_http_klaviyo_module contributors
+ */
+
+/*
+ * Compiles a VALUE.  nginx's parser drops quotes, so tokens are told apart by
+ * their place only: a filter first takes its mandatory arguments.
+ */
+
+
+#include "ngx_http_klaviyo_value.h"
+
+
+static ngx_int_t ngx_http_klaviyo_term_compile(
+    ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_value_t *value,
+    ngx_http_klaviyo_term_t *term, ngx_str_t *token);
+static ngx_int_t ngx_http_klaviyo_term_document(
+    ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_value_t *value,
+    ngx_http_klaviyo_term_t *term, ngx_str_t *token);
+static ngx_int_t ngx_http_klaviyo_term_name(
+    ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_value_t *value,
+    ngx_http_klaviyo_term_t *term, ngx_str_t *name);
+static ngx_int_t ngx_http_klaviyo_term_element(
+    ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_value_t *value,
+    ngx_http_klaviyo_term_t *term, ngx_str_t *token);
+static ngx_int_t ngx_http_klaviyo_term_path(
+    ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_term_t *term,
+    ngx_str_t *text);
+static ngx_int_t ngx_http_klaviyo_term_string(
+    ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_value_t *value,
+    ngx_http_klaviyo_term_t *term, ngx_str_t *token);
+static ngx_int_t ngx_http_klaviyo_term_variable(
+    ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_value_t *value,
+    ngx_http_klaviyo_part_t *part, ngx_str_t *token, u_char **pp);
+static ngx_int_t ngx_http_klaviyo_term_literal(
+    ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_part_t *part,
+    ngx_str_t *token, u_char **pp);
+static ngx_int_t ngx_http_klaviyo_term_pipe(
+    ngx_http_klaviyo_compile_t *compile, ngx_str_t *token, u_char *p);
+static void ngx_http_klaviyo_value_mark(ngx_http_klaviyo_value_t *value,
+    ngx_str_t *name);
+static ngx_int_t ngx_http_klaviyo_step_compile(
+    ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_value_t *value);
+static ngx_int_t ngx_http_klaviyo_step_args(
+    ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_value_t *value,
+    ngx_http_klaviyo_step_t *step);
+static ngx_int_t ngx_http_klaviyo_step_arg(
+    ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_value_t *value,
+    ngx_http_klaviyo_step_t *step);
+static ngx_uint_t ngx_http_klaviyo_value_known(
+    ngx_http_core_main_conf_t *cmcf, ngx_str_t *name);
+
+
+#define ngx_http_klaviyo_is(s, text)                                          \
+    ((s)->len == sizeof(text) - 1                                             \
+     && ngx_strncmp((s)->data, text, sizeof(text) - 1) == 0)
+
+
+static char  *ngx_http_klaviyo_args[] = {
+    "no argument", "a path", "a pattern", "a glob", "a separator",
+    "an index", "a country", "a value"
+};
+
+static ngx_str_t  ngx_http_klaviyo_operators[] = {
+    ngx_string("="), ngx_string("!="), ngx_string("~"), ngx_string("!~"),
+    ngx_string("~*"), ngx_string("!~*"), ngx_string("<"), ngx_string("<="),
+    ngx_string(">"), ngx_string(">="), ngx_null_string
+};
+
+static ngx_str_t  ngx_http_klaviyo_documents[] = {
+    ngx_string("request"), ngx_string("response"), ngx_string("graphql"),
+    ngx_string("jsonld"), ngx_null_string
+};
+
+/* variables that have no value before the response's headers are sent */
+static ngx_str_t  ngx_http_klaviyo_late[] = {
+    ngx_string("status"), ngx_string("sent_"), ngx_string("upstream_"),
+    ngx_string("bytes_sent"), ngx_string("body_bytes_sent"),
+    ngx_string("request_time"), ngx_string("request_completion"),
+    ngx_string("request_length"), ngx_string("klaviyo_result"),
+    ngx_null_string
+};
+
+
+ngx_int_t
+ngx_http_klaviyo_value_compile(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_value_t *value)
+{
+    ngx_str_t  *token;
+
+    ngx_memzero(value, sizeof(ngx_http_klaviyo_value_t));
+
+    if (compile->token == compile->last) {
+        ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0, "no value");
+        return NGX_ERROR;
+    }
+
+    token = compile->token++;
+
+    if (ngx_http_klaviyo_term_compile(compile, value, &value->term, token)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    while (compile->token < compile->last) {
+
+        token = compile->token;
+
+        if (ngx_http_klaviyo_is(token, "|")) {
+            compile->token++;
+
+            if (ngx_http_klaviyo_step_compile(compile, value) != NGX_OK) {
+                return NGX_ERROR;
+            }
+
+            continue;
+        }
+
+        if (compile->operators && ngx_http_klaviyo_value_operator(token)) {
+            break;
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
+                           "unexpected \"%V\", a value goes on with "
+                           "\"| filter\" only", token);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_http_klaviyo_value_operator(ngx_str_t *token)
+{
+    ngx_str_t  *op;
+
+    for (op = ngx_http_klaviyo_operators; op->len; op++) {
+
+        if (op->len == token->len
+            && ngx_strncmp(op->data, token->data, op->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static ngx_int_t
+ngx_http_klaviyo_term_compile(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_value_t *value, ngx_http_klaviyo_term_t *term,
+    ngx_str_t *token)
+{
+    if (token->len && token->data[0] == '@') {
+        return ngx_http_klaviyo_term_document(compile, value, term, token);
+    }
+
+    if (token->len && token->data[0] == '.') {
+        return ngx_http_klaviyo_term_element(compile, value, term, token);
+    }
+
+    return ngx_http_klaviyo_term_string(compile, value, term, token);
+}
+
+
+static ngx_int_t
+ngx_http_klaviyo_term_document(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_value_t *value, ngx_http_klaviyo_term_t *term,
+    ngx_str_t *token)
+{
+    u_char     *p, *last;
+    ngx_str_t   name, path, *document;
+
+    p = token->data + 1;
+    last = token->data + token->len;
+
+    name.data = p;
+
+    while (p < last && *p != '.' && *p != '[') {
+        p++;
+    }
+
+    name.len = p - name.data;
+
+    if (p < last && *p == '.') {
+        p++;
+    }
+
+    path.data = p;
+    path.len = last - p;
+
+    for (document = ngx_http_klaviyo_documents; document->len; document++) {
+
+        if (document->len == name.len
+            && ngx_strncmp(document->data, name.data, name.len) == 0)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
+                               "\"@%V\" is not supported yet in \"%V\"",
+                               &name, token);
+            return NGX_ERROR;
+        }
+    }
+
+    if (ngx_http_klaviyo_is(&name, "args")) {
+        term->type = NGX_HTTP_KLAVIYO_TERM_ARGS;
+
+    } else if (ngx_http_klaviyo_is(&name, "cookies")) {
+        term->type = NGX_HTTP_KLAVIYO_TERM_COOKIES;
+
+    } else if (ngx_http_klaviyo_term_name(compile, value, term, &name)
+               != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_klaviyo_term_path(compile, term, &path);
+}
+
+
+static ngx_int_t
+ngx_http_klaviyo_term_name(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_value_t *value, ngx_http_klaviyo_term_t *term,
+    ngx_str_t *name)
+{
+    ngx_uint_t                i;
+    ngx_http_klaviyo_name_t  *names;
+
+    if (compile->names) {
+        names = compile->names->elts;
+
+        for (i = 0; i < compile->names->nelts; i++) {
+
+            if (names[i].name.len == name->len
+                && ngx_strncmp(names[i].name.data, name->data, name->len) == 0)
+            {
+                term->type = NGX_HTTP_KLAVIYO_TERM_NAME;
+                term->n = i;
+
+                value->each |= names[i].each;
+                value->status |= names[i].status;
+                value->answer |= names[i].answer;
+
+                return NGX_OK;
+            }
+        }
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
+                       "unknown name \"@%V\", it must be @args, @cookies or "
+                       "the name of a let, object or items above", name);
+
+    return NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_http_klaviyo_term_element(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_value_t *value, ngx_http_klaviyo_term_t *term,
+    ngx_str_t *token)
+{
+    ngx_str_t  path;
+
+    path.data = token->data + 1;
+    path.len = token->len - 1;
+
+    term->type = NGX_HTTP_KLAVIYO_TERM_ELEMENT;
+
+    if (path.len && path.data[0] == '.') {
+        term->n = 1;
+        path.data++;
+        path.len--;
+    }
+
+    value->frames = ngx_max(value->frames, term->n + 1);
+
+    return ngx_http_klaviyo_term_path(compile, term, &path);
+}
+
+
+static ngx_int_t
+ngx_http_klaviyo_term_path(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_term_t *term, ngx_str_t *text)
+{
+    u_char     buf[128];
+    ngx_str_t  err;
+
+    err.data = buf;
+    err.len = sizeof(buf);
+
+    term->path = ngx_http_klaviyo_path_parse(compile->cf->pool, text, &err);
+
+    if (term->path == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0, "%V", &err);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * A string: literal pieces, in which \. \@ \$ and \xNN are escapes, and
+ * variables.
+ */
+
+static ngx_int_t
+ngx_http_klaviyo_term_string(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_value_t *value, ngx_http_klaviyo_term_t *term,
+    ngx_str_t *token)
+{
+    u_char                   *p, *last;
+    ngx_int_t                 rc;
+    ngx_http_klaviyo_part_t  *part;
+
+    term->type = NGX_HTTP_KLAVIYO_TERM_STRING;
+
+    term->parts = ngx_array_create(compile->cf->pool, 2,
+                                   sizeof(ngx_http_klaviyo_part_t));
+    if (term->parts == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = token->data;
+    last = token->data + token->len;
+
+    while (p < last) {
+
+        part = ngx_array_push(term->parts);
+        if (part == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_memzero(part, sizeof(ngx_http_klaviyo_part_t));
+
+        if (*p == '$') {
+            rc = ngx_http_klaviyo_term_variable(compile, value, part, token,
+                                                &p);
+        } else {
+            rc = ngx_http_klaviyo_term_literal(compile, part, token, &p);
+        }
+
+        if (rc != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    part = term->parts->elts;
+
+    if (term->parts->nelts == 0
+        || (term->parts->nelts == 1 && part[0].index == NGX_ERROR))
+    {
+        if (term->parts->nelts) {
+            term->text = part[0].text;
+        }
+
+        term->parts = NULL;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_klaviyo_term_variable(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_value_t *value, ngx_http_klaviyo_part_t *part,
+    ngx_str_t *token, u_char **pp)
+{
+    u_char                        *p, *last;
+    ngx_str_t                      name;
+    ngx_uint_t                     brace;
+    ngx_http_klaviyo_reference_t  *reference;
+
+    p = *pp + 1;
+    last = token->data + token->len;
+    brace = (p < last && *p == '{');
+
+    if (brace) {
+        p++;
+    }
+
+    name.data = p;
+
+    while (p < last
+           && ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z')
+               || (*p >= '0' && *p <= '9') || *p == '_'))
+    {
+        p++;
+    }
+
+    name.len = p - name.data;
+
+    if (name.len == 0 || (brace && (p == last || *p != '}'))) {
+        ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
+                           "invalid variable name in \"%V\", a \"$\" itself "
+                           "is written \"\\$\"", token);
+        return NGX_ERROR;
+    }
+
+    if (name.data[0] >= '1' && name.data[0] <= '9') {
+        ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
+                           "invalid variable \"$%V\" in \"%V\", name the "
+                           "capture: (?<name>...)", &name, token);
+        return NGX_ERROR;
+    }
+
+    part->index = ngx_http_get_variable_index(compile->cf, &name);
+    if (part->index == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    part->text = name;
+    part->decode = (name.len > 4
+                    && ngx_strncasecmp(name.data, (u_char *) "arg_", 4) == 0);
+
+    reference = ngx_array_push(compile->references);
+    if (reference == NULL) {
+        return NGX_ERROR;
+    }
+
+    reference->name = name;
+    reference->file = compile->cf->conf_file->file.name;
+    reference->line = compile->cf->conf_file->line;
+
+    ngx_http_klaviyo_value_mark(value, &name);
+
+    *pp = p + brace;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_klaviyo_term_literal(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_part_t *part, ngx_str_t *token, u_char **pp)
+{
+    u_char     *p, *dst, *last;
+    ngx_int_t   c;
+
+    part->index = NGX_ERROR;
+
+    part->text.data = ngx_pnalloc(compile->cf->pool, token->len + 1);
+    if (part->text.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = *pp;
+    dst = part->text.data;
+    last = token->data + token->len;
+
+    while (p < last && *p != '$') {
+
+        if (*p == '|' && ngx_http_klaviyo_term_pipe(compile, token, p + 1)
+                         != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        if (*p == '\\' && p + 1 < last) {
+
+            if (p[1] == '.' || p[1] == '@' || p[1] == '$') {
+                *dst++ = p[1];
+                p += 2;
+                continue;
+            }
+
+            if (p[1] == 'x') {
+                c = (last - p >= 4) ? ngx_hextoi(p + 2, 2) : NGX_ERROR;
+
+                if (c == NGX_ERROR) {
+                    ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
+                                       "\"\\x\" needs two hexadecimal digits "
+                                       "in \"%V\"", token);
+                    return NGX_ERROR;
+                }
+
+                *dst++ = (u_char) c;
+                p += 4;
+                continue;
+            }
+        }
+
+        *dst++ = *p++;
+    }
+
+    *dst = '\0';
+
+    part->text.len = dst - part->text.data;
+    *pp = p;
+
+    return NGX_OK;
+}
+
+
+/* "$arg_a|number": meant as a filter, but nginx splits at blanks only */
+
+static ngx_int_t
+ngx_http_klaviyo_term_pipe(ngx_http_klaviyo_compile_t *compile,
+    ngx_str_t *token, u_char *p)
+{
+    u_char     *last;
+    ngx_str_t   name;
+
+    last = token->data + token->len;
+    name.data = p;
+
+    while (p < last && ((*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9')))
+    {
+        p++;
+    }
+
+    name.len = p - name.data;
+
+    if (name.len == 0 || ngx_http_klaviyo_filter_find(&name) == NULL) {
+        return NGX_OK;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
+                       "no blanks around \"|\" in \"%V\", write \"| %V\", or "
+                       "\"\\x7c\" for the character", token, &name);
+
+    return NGX_ERROR;
+}
+
+
+static void
+ngx_http_klaviyo_value_mark(ngx_http_klaviyo_value_t *value, ngx_str_t *name)
+{
+    ngx_str_t  *late;
+
+    if (name->len == 6
+        && ngx_strncasecmp(name->data, (u_char *) "status", 6) == 0)
+    {
+        value->status = 1;
+    }
+
+    for (late = ngx_http_klaviyo_late; late->len; late++) {
+
+        if (name->len >= late->len
+            && ngx_strncasecmp(name->data, late->data, late->len) == 0)
+        {
+            value->answer = 1;
+            return;
+        }
+    }
+}
+
+
+static ngx_int_t
+ngx_http_klaviyo_step_compile(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_value_t *value)
+{
+    ngx_str_t                  *name;
+    ngx_http_klaviyo_step_t    *step;
+    ngx_http_klaviyo_filter_t  *filter;
+
+    if (compile->token == compile->last) {
+        ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
+                           "no filter after \"|\"");
+        return NGX_ERROR;
+    }
+
+    name = compile->token++;
+
+    if (ngx_http_klaviyo_is(name, "recall")) {
+        ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
+                           "filter \"recall\" is not supported yet");
+        return NGX_ERROR;
+    }
+
+    filter = ngx_http_klaviyo_filter_find(name);
+
+    if (filter == NULL) {
+        filter = ngx_http_klaviyo_filter_near(name);
+
+        if (filter) {
+            ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
+                               "unknown filter \"%V\", did you mean \"%V\"?",
+                               name, &filter->name);
+        } else {
+            ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
+                               "unknown filter \"%V\"", name);
+        }
+
+        return NGX_ERROR;
+    }
+
+    if (value->steps == NULL) {
+        value->steps = ngx_array_create(compile->cf->pool, 2,
+                                        sizeof(ngx_http_klaviyo_step_t));
+        if (value->steps == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    step = ngx_array_push(value->steps);
+    if (step == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(step, sizeof(ngx_http_klaviyo_step_t));
+
+    step->filter = filter;
+
+    return ngx_http_klaviyo_step_args(compile, value, step);
+}
+
+
+static ngx_int_t
+ngx_http_klaviyo_step_args(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_value_t *value, ngx_http_klaviyo_step_t *step)
+{
+    ngx_http_klaviyo_filter_t  *filter;
+
+    filter = step->filter;
+
+    while (step->nargs < NGX_HTTP_KLAVIYO_FILTER_ARGS
+           && filter->args[step->nargs] != NGX_HTTP_KLAVIYO_ARG_NONE)
+    {
+        if (step->nargs >= filter->mandatory) {
+
+            if (compile->token == compile->last
+                || ngx_http_klaviyo_is(compile->token, "|")
+                || ngx_http_klaviyo_value_operator(compile->token))
+            {
+                break;
+            }
+
+        } else if (compile->token == compile->last) {
+            ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
+                               "filter \"%V\" needs %s", &filter->name,
+                               ngx_http_klaviyo_args[
+                                                   filter->args[step->nargs]]);
+            return NGX_ERROR;
+        }
+
+        if (ngx_http_klaviyo_step_arg(compile, value, step) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    /* optional ones come together: kv [PAIRSEP KVSEP] */
+
+    if (filter->mandatory == 0 && step->nargs == 1
+        && filter->args[1] != NGX_HTTP_KLAVIYO_ARG_NONE)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
+                           "filter \"%V\" needs %s too", &filter->name,
+                           ngx_http_klaviyo_args[filter->args[1]]);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_klaviyo_step_arg(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_value_t *value, ngx_http_klaviyo_step_t *step)
+{
+    u_char                    buf[128];
+    ngx_str_t                 err, *token;
+    ngx_uint_t                n;
+    ngx_http_klaviyo_arg_e    kind;
+    ngx_http_klaviyo_term_t  *term;
+
+    n = step->nargs++;
+    kind = step->filter->args[n];
+    token = compile->token++;
+
+    if (kind == NGX_HTTP_KLAVIYO_ARG_TERM) {
+
+        term = ngx_pcalloc(compile->cf->pool, sizeof(ngx_http_klaviyo_term_t));
+        if (term == NULL) {
+            return NGX_ERROR;
+        }
+
+        step->terms[n] = term;
+
+        return ngx_http_klaviyo_term_compile(compile, value, term, token);
+    }
+
+    err.data = buf;
+    err.len = sizeof(buf);
+
+    if (ngx_http_klaviyo_filter_arg(compile->cf->pool, kind, token,
+                                    &step->args[n], &err)
+        == NGX_OK)
+    {
+        return NGX_OK;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
+                       "%V in filter \"%V\"", &err, &step->filter->name);
+
+    return NGX_ERROR;
+}
+
+
+ngx_int_t
+ngx_http_klaviyo_value_check(ngx_conf_t *cf, ngx_array_t *references)
+{
+    ngx_uint_t                     i;
+    ngx_http_core_main_conf_t     *cmcf;
+    ngx_http_klaviyo_reference_t  *reference;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+    reference = references->elts;
+
+    for (i = 0; i < references->nelts; i++) {
+
+        if (ngx_http_klaviyo_value_known(cmcf, &reference[i].name)) {
+            continue;
+        }
+
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "unknown variable \"$%V\" in %V:%ui",
+                      &reference[i].name, &reference[i].file,
+                      reference[i].line);
+
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_klaviyo_value_known(ngx_http_core_main_conf_t *cmcf, ngx_str_t *name)
+{
+    ngx_uint_t            i;
+    ngx_hash_key_t       *key;
+    ngx_http_variable_t  *v;
+
+    v = cmcf->prefix_variables.elts;
+
+    for (i = 0; i < cmcf->prefix_variables.nelts; i++) {
+
+        if (name->len >= v[i].name.len
+            && ngx_strncasecmp(name->data, v[i].name.data, v[i].name.len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    key = cmcf->variables_keys->keys.elts;
+
+    for (i = 0; i < cmcf->variables_keys->keys.nelts; i++) {
+
+        if (name->len == key[i].key.len
+            && ngx_strncasecmp(name->data, key[i].key.data, name->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    /* some modules set the handlers of an indexed variable by themselves */
+
+    v = cmcf->variables.elts;
+
+    for (i = 0; i < cmcf->variables.nelts; i++) {
+
+        if (v[i].get_handler && name->len == v[i].name.len
+            && ngx_strncasecmp(name->data, v[i].name.data, name->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}

@@ -1,0 +1,169 @@
+
+/*
+ * Copyright (C) ngx_http_klaviyo_module contributors
+ */
+
+/*
+ * VALUE = TERM { "|" FILTER ARGUMENT... }: compiled when the configuration is
+ * read, evaluated in a worker.
+ */
+
+
+#ifndef _NGX_HTTP_KLAVIYO_VALUE_H_INCLUDED_
+#define _NGX_HTTP_KLAVIYO_VALUE_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include "ngx_http_klaviyo_filter.h"
+
+
+typedef struct ngx_http_klaviyo_eval_s  ngx_http_klaviyo_eval_t;
+
+
+typedef enum {
+    NGX_HTTP_KLAVIYO_TERM_STRING = 0,    /* constant, or with variables */
+    NGX_HTTP_KLAVIYO_TERM_ARGS,          /* @args */
+    NGX_HTTP_KLAVIYO_TERM_COOKIES,       /* @cookies */
+    NGX_HTTP_KLAVIYO_TERM_NAME,          /* @NAME: a let, object or items */
+    NGX_HTTP_KLAVIYO_TERM_ELEMENT        /* .path and ..path */
+} ngx_http_klaviyo_term_e;
+
+
+/* a piece of a string: a literal text, or a variable */
+typedef struct {
+    ngx_str_t                            text;
+    ngx_int_t                            index;    /* NGX_ERROR: literal */
+    ngx_uint_t                           decode;   /* $arg_x */
+} ngx_http_klaviyo_part_t;
+
+
+typedef struct {
+    ngx_http_klaviyo_term_e              type;
+    ngx_str_t                            text;     /* STRING without parts */
+    ngx_array_t                         *parts;    /* _part_t */
+    ngx_http_klaviyo_path_t             *path;
+    ngx_uint_t                           n;        /* NAME: which; ELEMENT:
+                                                      how far out */
+} ngx_http_klaviyo_term_t;
+
+
+typedef struct {
+    ngx_http_klaviyo_filter_t           *filter;
+    ngx_http_klaviyo_arg_t               args[NGX_HTTP_KLAVIYO_FILTER_ARGS];
+    ngx_http_klaviyo_term_t             *terms[NGX_HTTP_KLAVIYO_FILTER_ARGS];
+    ngx_uint_t                           nargs;
+} ngx_http_klaviyo_step_t;
+
+
+typedef struct {
+    ngx_http_klaviyo_term_t              term;
+    ngx_array_t                         *steps;    /* _step_t, or NULL */
+
+    /* how many elements of each and items it must stand in */
+    ngx_uint_t                           frames;
+
+    unsigned                             each:1;   /* differs per element of
+                                                      each, by a @NAME */
+    unsigned                             status:1;   /* reads $status */
+    unsigned                             answer:1;   /* not known before the
+                                                        response's headers */
+} ngx_http_klaviyo_value_t;
+
+
+/* what @NAME may stand for, in the order of the rule */
+typedef struct {
+    ngx_str_t                            name;
+    struct ngx_http_klaviyo_node_s      *node;     /* object, items */
+    ngx_http_klaviyo_value_t            *value;    /* let */
+
+    unsigned                             each:1;
+    unsigned                             status:1;
+    unsigned                             answer:1;
+} ngx_http_klaviyo_name_t;
+
+
+/* a variable that a VALUE names, to be checked when all are known */
+typedef struct {
+    ngx_str_t                            name;
+    ngx_str_t                            file;
+    ngx_uint_t                           line;
+} ngx_http_klaviyo_reference_t;
+
+
+/* where a VALUE is compiled; "cf" is one whose ctx is http's */
+typedef struct {
+    ngx_conf_t                          *cf;
+    ngx_str_t                           *token;    /* the next one */
+    ngx_str_t                           *last;     /* after the last one */
+    ngx_array_t                         *names;    /* _name_t, or NULL */
+    ngx_array_t                         *references;   /* _reference_t */
+    unsigned                             operators:1;  /* stop before one */
+} ngx_http_klaviyo_compile_t;
+
+
+/* the element of an each or items, and the ones around it */
+typedef struct ngx_http_klaviyo_frame_s  ngx_http_klaviyo_frame_t;
+
+struct ngx_http_klaviyo_frame_s {
+    ngx_http_klaviyo_data_t              data;
+    ngx_http_klaviyo_frame_t            *outer;
+};
+
+
+typedef struct {
+    ngx_http_klaviyo_data_t              data;
+    ngx_uint_t                           known;
+} ngx_http_klaviyo_slot_t;
+
+
+/* one rule in one request */
+struct ngx_http_klaviyo_eval_s {
+    ngx_http_request_t                  *request;
+    ngx_http_klaviyo_arena_t            *arena;
+    ngx_http_klaviyo_slot_t             *args;     /* @args, once decoded */
+    ngx_http_klaviyo_slot_t             *cookies;
+    ngx_int_t                            http_cookie;  /* the variable */
+
+    ngx_http_klaviyo_name_t             *names;
+    ngx_http_klaviyo_slot_t             *slots;    /* one per name */
+    ngx_uint_t                           nslots;
+
+    ngx_http_klaviyo_frame_t            *frame;    /* innermost */
+    ngx_http_klaviyo_frame_t            *each;     /* innermost of each */
+};
+
+
+/*
+ * Compiles a VALUE from compile->token on, up to the end or, if asked, an
+ * operator; moves compile->token behind it.  Returns NGX_OK; on NGX_ERROR an
+ * [emerg] with the word and what to write instead was logged.
+ */
+ngx_int_t ngx_http_klaviyo_value_compile(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_value_t *value);
+
+/* Whether the token is an operator of "when". */
+ngx_uint_t ngx_http_klaviyo_value_operator(ngx_str_t *token);
+
+/*
+ * [emerg] for each variable that a VALUE names and nobody defines.  In
+ * postconfiguration; nginx's own check knows neither file nor line.
+ */
+ngx_int_t ngx_http_klaviyo_value_check(ngx_conf_t *cf,
+    ngx_array_t *references);
+
+/* Evaluates; total.  In a worker. */
+void ngx_http_klaviyo_value_eval(ngx_http_klaviyo_eval_t *eval,
+    ngx_http_klaviyo_value_t *value, ngx_http_klaviyo_data_t *data);
+
+/* The same for @NAME number "n"; once per request, or element of each. */
+void ngx_http_klaviyo_value_name(ngx_http_klaviyo_eval_t *eval, ngx_uint_t n,
+    ngx_http_klaviyo_data_t *data);
+
+/* The value of a variable; missing if not found or empty. */
+void ngx_http_klaviyo_value_variable(ngx_http_request_t *r, ngx_int_t index,
+    ngx_http_klaviyo_data_t *data);
+
+
+#endif /* _NGX_HTTP_KLAVIYO_VALUE_H_INCLUDED_ */
