@@ -1,0 +1,249 @@
+package Klaviyo::StandIn::Judge;
+
+# Copyright (C) ngx_http_klaviyo_module contributors
+
+# What Klaviyo would say to a request: key, rate windows, headers, body, and
+# what it knows already.
+
+###############################################################################
+
+use warnings;
+use strict;
+
+use Cpanel::JSON::XS ();
+use Digest::SHA ();
+
+use Klaviyo::StandIn::Answer ();
+use Klaviyo::StandIn::Contract ();
+
+###############################################################################
+
+my $json = Cpanel::JSON::XS->new->utf8->canonical;
+
+our %defaults = (
+    key         => undef,     # the one API key that is right; undef: any
+    validate    => 1,         # 0: count the entries, look no further
+    identifiers => 'one',     # any: several identifiers in a profile
+    repeated    => 'accept',  # refuse: 400 for a unique_id of earlier
+    errors      => 20,        # told in one answer, at most
+    burst       => 0,         # requests a second, a minute; 0: no limit
+    steady      => 0,
+    others      => 0,         # requests that others made in this minute
+    ratelimit   => 'plain',   # windows: the other shape; off: no headers
+    poison      => [],        # { key, value, pointer }: refused events
+);
+
+# "settings" are shared with who changes them.
+
+sub new {
+    my ($class, $settings) = @_;
+
+    return bless { settings => $settings, seen => {}, windows => {} }, $class;
+}
+
+
+# Both windows begin anew.
+
+sub new_windows { $_[0]{windows} = {} }
+
+
+# The answer to a request at the time "now", see Klaviyo::StandIn::Answer;
+# checks in the order in which the real one seems to look.  Puts the entries
+# into the request.
+
+sub judge {
+    my ($self, $r, $now) = @_;
+    my $settings = $self->{settings};
+    my $headers = $r->{headers};
+
+    $self->{now} = $now;
+
+    my $wrong = sub { Klaviyo::StandIn::Answer::errors(@_) };
+
+    return $wrong->(404, not_found => 'There is no such path.')
+        if $r->{path} ne Klaviyo::StandIn::Contract::PATH;
+    return $wrong->(405, method_not_allowed => 'Only POST is allowed.')
+        if $r->{method} ne 'POST';
+
+    my ($code, $detail) = $self->authorization($headers->{authorization});
+
+    return $wrong->(401, $code, $detail) if $code;
+
+    my $wait = $self->throttle();
+
+    return Klaviyo::StandIn::Answer::throttled($wait) if $wait;
+
+    my ($status, $why) = header_error($r);
+    my $verdict;
+
+    if ($status) {
+        $verdict = $wrong->($status, 'invalid', $why);
+
+    } elsif (!$settings->{validate}) {
+        my $count = () = $r->{body} =~ /"type":"event-bulk-create"/g;
+
+        $verdict = Klaviyo::StandIn::Answer::accepted();
+        $verdict->{count} = $count;
+
+    } else {
+        $verdict = $self->examine($r);
+    }
+
+    $self->add_rate_limit($verdict);
+
+    return $verdict;
+}
+
+
+sub authorization {
+    my ($self, $value) = @_;
+
+    return ('not_authenticated', 'Missing or wrong scheme.')
+        if !defined $value
+           || $value !~ /\AKlaviyo-API-Key (pk_[A-Za-z0-9_-]{3,})\z/;
+
+    my $key = $self->{settings}{key};
+
+    return ('authentication_failed', 'Incorrect authentication credentials.')
+        if defined $key && $key ne $1;
+
+    return;
+}
+
+
+sub header_error {
+    my ($r) = @_;
+    my $headers = $r->{headers};
+
+    return (400, "The header '$r->{repeated}[0]' is repeated.")
+        if @{$r->{repeated}};
+    return (400, 'Host is required.') if !length($headers->{host} // '');
+    return (400, 'The header revision is required.')
+        if !defined $headers->{revision};
+    return (400, 'No valid revisions found for method.')
+        if !$Klaviyo::StandIn::Contract::revisions{$headers->{revision}};
+    return (415, 'Unsupported media type.')
+        if ($headers->{'content-type'} || '')
+            !~ m{\Aapplication/(?:vnd\.api\+)?json\z};
+    return (415, 'Unsupported content encoding.')
+        if defined $headers->{'content-encoding'};
+    return (406, 'JSON must be accepted.')
+        if ($headers->{accept} || '')
+            !~ m{(?:\A|[,\s])application/(?:vnd\.api\+)?json\b};
+
+    return;
+}
+
+
+sub examine {
+    my ($self, $r) = @_;
+    my $settings = $self->{settings};
+
+    my $found = Klaviyo::StandIn::Contract::examine($r->{body},
+        revision => $r->{headers}{revision}, errors => $settings->{errors},
+        identifiers => $settings->{identifiers});
+
+    my @errors = @{$found->{errors}};
+    my $entries = $found->{entries};
+
+    if (!@errors) {
+        @errors = grep { defined } (
+            Klaviyo::StandIn::Answer::poisoned($settings->{poison}, $entries),
+            $self->repeated($entries));
+        splice @errors, $settings->{errors} if @errors > $settings->{errors};
+    }
+
+    $r->{entries} = $entries;
+
+    return Klaviyo::StandIn::Answer::invalid(@errors) if @errors;
+
+    my $verdict = Klaviyo::StandIn::Answer::accepted();
+
+    $verdict->{events} = $entries;
+    $verdict->{count} = @$entries;
+
+    return $verdict;
+}
+
+
+# Klaviyo's key of an event: profile, metric, unique_id.
+
+sub event_key {
+    my ($entry) = @_;
+    my $attributes = $entry->{attributes};
+    my $event = $attributes->{events}{data}[0]{attributes};
+
+    return Digest::SHA::sha1($json->encode([
+        $attributes->{profile}{data}, $event->{metric}{data}{attributes},
+        $event->{unique_id} ]));
+}
+
+
+sub repeated {
+    my ($self, $entries) = @_;
+
+    return if $self->{settings}{repeated} ne 'refuse';
+
+    return map { Klaviyo::StandIn::Answer::repeated($_) }
+           grep { $self->{seen}{event_key($entries->[$_])} } 0 .. $#$entries;
+}
+
+
+# seconds to wait, 0 if the request fits into both windows
+sub throttle {
+    my ($self) = @_;
+    my $settings = $self->{settings};
+    my $now = $self->{now};
+    my $windows = $self->{windows} ||= {};
+
+    for my $w ([ burst => 1 ], [ steady => 60 ]) {
+        my ($name, $length) = @$w;
+        my $begin = int($now / $length) * $length;
+
+        if (($windows->{$name}{begin} || 0) != $begin) {
+            $windows->{$name} = { begin => $begin, used => 0 };
+        }
+    }
+
+    for my $w ([ burst => 1 ], [ steady => 60 ]) {
+        my ($name, $length) = @$w;
+        my $used = $windows->{$name}{used}
+                   + ($name eq 'steady' ? $settings->{others} : 0);
+
+        next if !$settings->{$name} || $used < $settings->{$name};
+
+        return int($windows->{$name}{begin} + $length - $now) + 1;
+    }
+
+    $windows->{$_}{used}++ for qw(burst steady);
+
+    return 0;
+}
+
+
+sub add_rate_limit {
+    my ($self, $verdict) = @_;
+    my $settings = $self->{settings};
+    my $steady = $settings->{steady};
+
+    return if !$steady || $settings->{ratelimit} eq 'off';
+
+    my $window = $self->{windows}{steady};
+    my $left = $steady - $window->{used} - $settings->{others};
+    my $burst = $settings->{burst} || $steady;
+
+    Klaviyo::StandIn::Answer::add_headers($verdict,
+        'RateLimit-Limit' => $settings->{ratelimit} eq 'windows'
+            ? "$burst, $burst;w=1, $steady;w=60" : $steady,
+        'RateLimit-Remaining' => $left > 0 ? $left : 0,
+        'RateLimit-Reset' => int($window->{begin} + 60 - $self->{now}) + 1);
+}
+
+
+# Takes an event as received; true if it was before.
+
+sub remember { return $_[0]{seen}{event_key($_[1])}++ }
+
+###############################################################################
+
+1;

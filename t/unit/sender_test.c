@@ -1,0 +1,1263 @@
+
+/*
+ * Copyright (C) ngx_http_klaviyo_module contributors
+ */
+
+/*
+ * The sender of an account and what becomes of what it sent, with a transport
+ * that answers as the test says.
+ */
+
+
+#include "unit_queue.h"
+#include "ngx_http_klaviyo_sender.h"
+
+#include <sys/stat.h>
+
+
+#define CALLS    256
+
+#define INVALID                                                               \
+    "{\"errors\":[{\"status\":400,\"code\":\"invalid\","                      \
+    "\"title\":\"Invalid input.\",\"detail\":\"bad\","                        \
+    "\"source\":{\"pointer\":\"/data/\"}}]}"
+
+#define REPEATED                                                              \
+    "{\"errors\":[{\"status\":400,\"code\":\"duplicate\","                    \
+    "\"title\":\"Duplicate\",\"detail\":\"unique_id already exists\","        \
+    "\"source\":{\"pointer\":\"/data/attributes/events-bulk-create/data/0/"   \
+    "attributes/events/data/0/attributes/unique_id\"}}]}"
+
+#define DENIED                                                                \
+    "{\"errors\":[{\"status\":401,\"code\":\"Not authenticated!\"}]}"
+
+
+struct ngx_http_klaviyo_call_s {
+    ngx_http_klaviyo_post_t          post;
+    ngx_str_t                        body;
+    ngx_uint_t                       open;
+};
+
+
+typedef struct {
+    ngx_pool_t                      *pool;
+    char                             folder[64];
+    ngx_str_t                        spool;
+    ngx_http_klaviyo_account_t       account;
+    ngx_http_klaviyo_sender_t        sender;
+    ngx_http_klaviyo_counters_t     *counters;
+    ngx_uint_t                       ended;
+    ngx_uint_t                       next;     /* event's number */
+} fixture_t;
+
+
+static ngx_http_klaviyo_call_t  calls[CALLS];
+static ngx_uint_t               ncalls;
+static ngx_uint_t               broken;
+static ngx_pool_t              *bodies;
+
+
+ngx_http_klaviyo_call_t *
+ngx_http_klaviyo_transport_post(ngx_http_klaviyo_transport_t *transport,
+    ngx_http_klaviyo_post_t *post)
+{
+    ngx_http_klaviyo_call_t  *call;
+
+    if (broken) {
+        return NULL;
+    }
+
+    assert_in_range(ncalls, 0, CALLS - 1);
+
+    call = &calls[ncalls++];
+
+    call->post = *post;
+    call->open = 1;
+    call->body.data = ngx_palloc(bodies, post->length + 1);
+    assert_non_null(call->body.data);
+
+    call->body.len = post->read(post->data, call->body.data,
+                                post->length + 1);
+    assert_int_equal(call->body.len, post->length);
+
+    call->body.data[call->body.len] = '\0';
+
+    return call;
+}
+
+
+void
+ngx_http_klaviyo_transport_cancel(ngx_http_klaviyo_call_t *call)
+{
+    call->open = 0;
+}
+
+
+static void
+ended(void *data)
+{
+    fixture_t *f = data;
+
+    f->ended++;
+}
+
+
+static void
+start(fixture_t *f, ngx_http_klaviyo_sender_t *s,
+    ngx_http_klaviyo_account_t *account)
+{
+    ngx_memzero(s, sizeof(ngx_http_klaviyo_sender_t));
+
+    s->account = account;
+    s->log = f->pool->log;
+    s->ended = ended;
+    s->data = f;
+
+    assert_int_equal(ngx_http_klaviyo_sender_init(s, f->pool, &f->spool),
+                     NGX_OK);
+
+    ngx_http_klaviyo_sender_second(s);
+}
+
+
+static int
+setup(void **state)
+{
+    void                        *pool;
+    fixture_t                   *f;
+    ngx_http_klaviyo_account_t  *account;
+
+    if (unit_setup(&pool) != 0) {
+        return -1;
+    }
+
+    f = ngx_pcalloc(pool, sizeof(fixture_t));
+    f->pool = pool;
+
+    strcpy(f->folder, P_tmpdir "/klaviyo-unit-XXXXXX");
+
+    if (mkdtemp(f->folder) == NULL) {
+        return -1;
+    }
+
+    f->spool.data = (u_char *) f->folder;
+    f->spool.len = strlen(f->folder);
+
+    account = &f->account;
+
+    account->ring = unit_ring(pool);
+    ngx_str_set(&account->name, "shop");
+    account->batch_events = 10;
+    account->batch_bytes = 100000;
+    account->linger = 1000;
+    account->burst = 100000;
+    account->steady = 1000000;
+    account->share = 100;
+    account->retry_min = 1000;
+    account->retry_max = 300000;
+    account->spool_max = 1000000;
+
+    f->counters = unit_counters(account->ring);
+
+    bodies = pool;
+    ncalls = 0;
+    broken = 0;
+
+    start(f, &f->sender, account);
+
+    *state = f;
+
+    return 0;
+}
+
+
+static int
+teardown(void **state)
+{
+    char        path[128];
+    void       *pool;
+    fixture_t  *f;
+
+    f = *state;
+    pool = f->pool;
+
+    sprintf(path, "%s/shop.dead", f->folder);
+    (void) unlink(path);
+    (void) rmdir(path);
+
+    sprintf(path, "%s/shop.dry-run", f->folder);
+    (void) unlink(path);
+
+    (void) rmdir(f->folder);
+
+    return unit_teardown(&pool);
+}
+
+
+static void
+put(fixture_t *f, ngx_uint_t n)
+{
+    while (n--) {
+        unit_put(f->account.ring, f->next++);
+    }
+}
+
+
+static ngx_msec_t
+run(fixture_t *f)
+{
+    return ngx_http_klaviyo_sender_run(&f->sender);
+}
+
+
+static void
+pass(ngx_msec_t msec)
+{
+    ngx_current_msec += msec;
+}
+
+
+static void
+answer_waiting(fixture_t *f, ngx_uint_t n, ngx_uint_t status, char *body,
+    ngx_msec_t retry_after)
+{
+    ngx_http_klaviyo_answer_t   answer;
+    ngx_http_klaviyo_call_t    *call;
+
+    call = &calls[n];
+
+    assert_in_range(n, 0, ncalls - 1);
+    assert_int_equal(call->open, 1);
+
+    call->open = 0;
+
+    ngx_http_klaviyo_api_init(&answer);
+
+    answer.status = status;
+    answer.body.data = (u_char *) body;
+    answer.body.len = strlen(body);
+    answer.retry_after = retry_after;
+    answer.duration = 10;
+
+    call->post.done(call->post.data, &answer, f->pool);
+}
+
+
+static void
+answer(fixture_t *f, ngx_uint_t n, ngx_uint_t status, char *body)
+{
+    answer_waiting(f, n, status, body, (ngx_msec_t) -1);
+}
+
+
+/* 400 that names the entries from "first" to "last" */
+
+static void
+answer_pointed(fixture_t *f, ngx_uint_t n, ngx_uint_t first, ngx_uint_t last)
+{
+    u_char      *p;
+    ngx_uint_t   i;
+    ngx_str_t   *body;
+
+    body = unit_fill(f->pool, '\0', 400 * (last - first + 2));
+
+    p = ngx_sprintf(body->data, "{\"errors\":[");
+
+    for (i = first; i <= last; i++) {
+        p = ngx_sprintf(p, "%s{\"status\":400,\"code\":\"invalid\","
+                        "\"title\":\"t\",\"detail\":\"d%ui\",\"source\":"
+                        "{\"pointer\":\"/data/attributes/events-bulk-create/"
+                        "data/%ui/attributes/x\"}}",
+                        (i > first) ? "," : "", i, i);
+    }
+
+    (void) ngx_sprintf(p, "]}");
+
+    answer(f, n, 400, (char *) body->data);
+}
+
+
+/* answers whatever was sent with 202 until nothing more is sent */
+
+static void
+accept_all(fixture_t *f)
+{
+    ngx_uint_t  n;
+
+    for (n = 0; n < ncalls; n++) {
+        if (calls[n].open) {
+            answer(f, n, 202, "");
+            (void) run(f);
+        }
+    }
+}
+
+
+static ngx_uint_t
+has(ngx_uint_t call, ngx_uint_t n)
+{
+    char  event[32];
+
+    sprintf(event, "{\"n\":%u,", (unsigned) n);
+
+    return strstr((char *) calls[call].body.data, event) != NULL;
+}
+
+
+/* the number of the first event in it */
+
+static ngx_uint_t
+first(ngx_uint_t call)
+{
+    return atoi(strstr((char *) calls[call].body.data, "{\"n\":") + 5);
+}
+
+
+static ngx_uint_t
+letters(fixture_t *f)
+{
+    int         fd;
+    char        path[128], ch;
+    ngx_uint_t  n;
+
+    sprintf(path, "%s/shop.dead", f->folder);
+
+    fd = open(path, O_RDONLY);
+    if (fd == -1) {
+        return 0;
+    }
+
+    n = 0;
+
+    while (read(fd, &ch, 1) == 1) {
+        n += (ch == LF);
+    }
+
+    (void) close(fd);
+
+    return n;
+}
+
+
+static void
+assert_conserved(fixture_t *f)
+{
+    assert_int_equal(f->counters->seen, f->counters->sent
+                                        + f->counters->dead
+                                        + f->counters->queued);
+    assert_int_equal(f->counters->dead, letters(f));
+}
+
+
+static ngx_msec_t
+left(fixture_t *f)
+{
+    return f->sender.next - ngx_current_msec;
+}
+
+
+/* due */
+
+static void
+an_empty_ring_needs_no_look(void **state)
+{
+    fixture_t *f = *state;
+
+    assert_true(run(f) == NGX_TIMER_INFINITE);
+    assert_int_equal(ncalls, 0);
+}
+
+
+static void
+a_full_batch_goes_at_once(void **state)
+{
+    fixture_t *f = *state;
+
+    put(f, 9);
+    assert_in_range(run(f), 1, NGX_HTTP_KLAVIYO_TICK);
+    assert_int_equal(ncalls, 0);
+
+    put(f, 1);
+    (void) run(f);
+    assert_int_equal(ncalls, 1);
+    assert_int_equal(f->sender.state->in_flight, 1);
+}
+
+
+static void
+a_batch_that_is_full_by_bytes_goes_at_once(void **state)
+{
+    fixture_t *f = *state;
+
+    f->account.batch_bytes = NGX_HTTP_KLAVIYO_BATCH_ENVELOPE
+                             + 2 * (sizeof("{\"n\":0,\"backfill\":false}") - 1)
+                             + 1;
+
+    put(f, 1);
+    (void) run(f);
+    assert_int_equal(ncalls, 0);
+
+    put(f, 2);
+    (void) run(f);
+    assert_int_equal(ncalls, 1);
+    assert_int_equal(calls[0].body.len, f->account.batch_bytes);
+    assert_false(has(0, 2));
+}
+
+
+static void
+a_single_event_goes_when_linger_ends(void **state)
+{
+    fixture_t *f = *state;
+
+    put(f, 1);
+
+    pass(990);
+    assert_int_equal(run(f), 10);
+    assert_int_equal(ncalls, 0);
+
+    pass(10);
+    assert_true(run(f) == NGX_TIMER_INFINITE);
+    assert_int_equal(ncalls, 1);
+}
+
+
+static void
+no_more_than_four_requests_are_in_flight(void **state)
+{
+    fixture_t *f = *state;
+
+    put(f, 100);
+    (void) run(f);
+    assert_int_equal(ncalls, 4);
+
+    answer(f, 1, 202, "");
+    assert_int_equal(f->ended, 1);
+
+    (void) run(f);
+    assert_int_equal(ncalls, 5);
+    assert_true(has(4, 40));
+}
+
+
+static void
+what_is_accepted_leaves_the_ring(void **state)
+{
+    fixture_t *f = *state;
+
+    ngx_http_klaviyo_ring_stat_t  stat;
+
+    put(f, 20);
+    (void) run(f);
+    accept_all(f);
+
+    ngx_http_klaviyo_ring_stat(f->account.ring, &stat);
+
+    assert_int_equal(stat.used, 0);
+    assert_int_equal(f->counters->sent, 20);
+    assert_int_equal(f->sender.state->requests, 2);
+    assert_int_equal(f->sender.state->retries, 0);
+    assert_int_equal(f->sender.state->answers[2], 2);
+    assert_int_equal(f->sender.state->bytes,
+                     calls[0].body.len + calls[1].body.len);
+    assert_int_equal(f->sender.state->in_flight, 0);
+    assert_int_equal(f->sender.state->last_status, 202);
+    assert_int_equal(f->sender.state->last_sent, ngx_time());
+    assert_int_equal(f->sender.state->duration, 20);
+    assert_int_equal(f->sender.state->durations, 2);
+    assert_conserved(f);
+}
+
+
+static void
+the_budget_is_not_exceeded(void **state)
+{
+    fixture_t *f = *state;
+
+    f->account.burst = 2;
+
+    put(f, 40);
+    assert_in_range(run(f), 1, 1100);
+    assert_int_equal(ncalls, 2);
+    assert_int_equal(f->sender.state->state,
+                     NGX_HTTP_KLAVIYO_SENDER_THROTTLED);
+
+    f->account.burst = 100;
+    (void) run(f);
+    assert_int_equal(ncalls, 4);
+    assert_int_equal(f->sender.state->state, NGX_HTTP_KLAVIYO_SENDER_OK);
+    assert_int_equal(f->sender.state->retry_at, 0);
+}
+
+
+/* failures */
+
+static void
+after_a_failure_one_probe_resends_the_same_bytes(void **state)
+{
+    fixture_t *f = *state;
+
+    put(f, 40);
+    (void) run(f);
+    assert_int_equal(ncalls, 4);
+
+    answer(f, 0, 503, "");
+    answer(f, 1, 0, "");
+    answer(f, 2, 500, "");
+    answer(f, 3, 500, "");
+
+    assert_int_equal(f->sender.state->state, NGX_HTTP_KLAVIYO_SENDER_BACKOFF);
+    assert_int_equal(f->sender.failures, 1);
+    assert_in_range(left(f), 1, 1000);
+    assert_int_equal(f->sender.state->answers[0], 1);
+    assert_int_equal(f->sender.state->answers[5], 3);
+    assert_in_range(f->sender.state->retry_at, ngx_time(), ngx_time() + 1);
+
+    if (left(f) > 1) {
+        (void) run(f);
+        assert_int_equal(ncalls, 4);
+    }
+
+    pass(1000);
+    (void) run(f);
+    assert_int_equal(ncalls, 5);
+    assert_string_equal(calls[4].body.data, calls[0].body.data);
+    assert_int_equal(f->sender.state->retries, 1);
+
+    answer(f, 4, 202, "");
+    assert_int_equal(f->sender.state->state, NGX_HTTP_KLAVIYO_SENDER_OK);
+
+    (void) run(f);
+    assert_int_equal(ncalls, 8);
+    accept_all(f);
+    assert_int_equal(f->counters->sent, 40);
+    assert_conserved(f);
+}
+
+
+static void
+backoff_grows_with_each_failed_probe_only(void **state)
+{
+    fixture_t *f = *state;
+
+    ngx_uint_t  i;
+
+    put(f, 10);
+
+    for (i = 0; i < 12; i++) {
+        (void) run(f);
+        assert_int_equal(ncalls, i + 1);
+
+        answer(f, i, 502, "<html>");
+        assert_int_equal(f->sender.failures, i + 1);
+        assert_in_range(left(f), 1, ngx_min(1000UL << i, 300000));
+
+        pass(300000);
+    }
+}
+
+
+static void
+a_late_success_does_not_end_what_a_failure_began(void **state)
+{
+    fixture_t *f = *state;
+
+    put(f, 20);
+    (void) run(f);
+
+    answer(f, 0, 500, "");
+    answer(f, 1, 202, "");
+
+    assert_int_equal(f->sender.state->state, NGX_HTTP_KLAVIYO_SENDER_BACKOFF);
+    assert_int_equal(f->sender.probe, 1);
+    assert_int_equal(f->counters->sent, 10);
+}
+
+
+static void
+retry_after_is_kept_for_the_next_process_too(void **state)
+{
+    fixture_t *f = *state;
+
+    uint64_t  now;
+
+    put(f, 10);
+    (void) run(f);
+
+    now = ngx_http_klaviyo_sender_clock();
+    answer_waiting(f, 0, 429, "", 7000);
+
+    assert_int_equal(f->sender.state->state,
+                     NGX_HTTP_KLAVIYO_SENDER_THROTTLED);
+    assert_int_equal(left(f), 7000);
+    assert_in_range(f->sender.budget->paused, now + 7000, now + 8000);
+
+    /* another process has another clock of its own, and the same budget */
+
+    f->sender.blocked = 0;
+    assert_in_range(run(f), 6000, 7000);
+    assert_int_equal(ncalls, 1);
+}
+
+
+static void
+an_answer_cannot_stop_an_account_for_a_day(void **state)
+{
+    fixture_t *f = *state;
+
+    put(f, 10);
+    (void) run(f);
+
+    answer_waiting(f, 0, 503, "", 86400000);
+
+    assert_in_range(left(f), 1, 3600000);
+}
+
+
+static void
+throttled_without_retry_after_backs_off(void **state)
+{
+    fixture_t *f = *state;
+
+    put(f, 10);
+    (void) run(f);
+
+    answer(f, 0, 429, "");
+
+    assert_in_range(left(f), 1, 1000);
+    assert_int_equal(f->sender.state->state,
+                     NGX_HTTP_KLAVIYO_SENDER_THROTTLED);
+    assert_int_equal(f->sender.budget->paused, 0);
+}
+
+
+static void
+a_request_that_cannot_start_is_a_failure(void **state)
+{
+    fixture_t *f = *state;
+
+    broken = 1;
+    put(f, 10);
+    (void) run(f);
+
+    assert_int_equal(f->sender.state->state, NGX_HTTP_KLAVIYO_SENDER_BACKOFF);
+    assert_int_equal(f->sender.in_flight, 0);
+
+    broken = 0;
+    pass(1000);
+    (void) run(f);
+    assert_int_equal(ncalls, 1);
+    assert_true(has(0, 0));
+}
+
+
+static void
+a_refused_key_stops_and_is_tried_each_minute(void **state)
+{
+    fixture_t *f = *state;
+
+    put(f, 40);
+    (void) run(f);
+
+    answer(f, 0, 401, DENIED);
+    answer(f, 1, 401, DENIED);
+    answer(f, 2, 401, DENIED);
+    answer(f, 3, 401, DENIED);
+
+    assert_int_equal(f->sender.state->state, NGX_HTTP_KLAVIYO_SENDER_STOPPED);
+    assert_string_equal(f->sender.state->last_code, "notauthenticated");
+    assert_int_equal(f->sender.state->retry_at, ngx_time() + 60);
+
+    pass(59999);
+    (void) run(f);
+    assert_int_equal(ncalls, 4);
+
+    pass(1);
+    (void) run(f);
+    assert_int_equal(ncalls, 5);
+
+    answer(f, 4, 401, DENIED);
+    assert_int_equal(left(f), 60000);
+    assert_int_equal(f->counters->queued, 40);
+
+    pass(60000);
+    (void) run(f);
+    answer(f, 5, 202, "");
+    (void) run(f);
+    accept_all(f);
+    assert_int_equal(f->counters->sent, 40);
+    assert_int_equal(f->sender.state->state, NGX_HTTP_KLAVIYO_SENDER_OK);
+}
+
+
+/* bad events */
+
+static void
+a_pointed_event_dies_and_the_others_go_on(void **state)
+{
+    fixture_t *f = *state;
+
+    put(f, 10);
+    (void) run(f);
+
+    answer_pointed(f, 0, 3, 4);
+    assert_int_equal(letters(f), 2);
+
+    assert_true(run(f) == NGX_TIMER_INFINITE);
+    assert_int_equal(ncalls, 2);
+    assert_true(has(1, 2));
+    assert_false(has(1, 3));
+    assert_false(has(1, 4));
+    assert_true(has(1, 5));
+
+    accept_all(f);
+    assert_int_equal(f->counters->sent, 8);
+    assert_int_equal(f->counters->dead, 2);
+    assert_conserved(f);
+}
+
+
+static void
+an_event_that_klaviyo_knows_is_sent(void **state)
+{
+    fixture_t *f = *state;
+
+    put(f, 10);
+    (void) run(f);
+
+    answer(f, 0, 400, REPEATED);
+    assert_int_equal(f->counters->sent, 1);
+
+    (void) run(f);
+    assert_false(has(1, 0));
+    accept_all(f);
+
+    assert_int_equal(f->counters->sent, 10);
+    assert_int_equal(letters(f), 0);
+}
+
+
+static void
+all_events_pointed_at_finish_the_batch(void **state)
+{
+    fixture_t *f = *state;
+
+    put(f, 10);
+    (void) run(f);
+
+    answer_pointed(f, 0, 0, 9);
+
+    assert_true(run(f) == NGX_TIMER_INFINITE);
+    assert_int_equal(ncalls, 1);
+    assert_int_equal(f->counters->dead, 10);
+    assert_conserved(f);
+}
+
+
+static void
+without_a_pointer_halving_finds_the_bad_event(void **state)
+{
+    fixture_t *f = *state;
+
+    ngx_uint_t  i;
+
+    put(f, 10);
+    (void) run(f);
+
+    for (i = 0; i < ncalls; i++) {
+        if (has(i, 6)) {
+            answer(f, i, 400, INVALID);
+
+        } else {
+            answer(f, i, 202, "");
+        }
+
+        (void) run(f);
+    }
+
+    assert_int_equal(f->counters->sent, 9);
+    assert_int_equal(f->counters->dead, 1);
+    assert_conserved(f);
+}
+
+
+static void
+a_single_event_that_is_too_large_dies(void **state)
+{
+    fixture_t *f = *state;
+
+    f->account.batch_events = 1;
+
+    put(f, 1);
+    (void) run(f);
+
+    answer(f, 0, 413, "<html>");
+
+    assert_int_equal(f->counters->dead, 1);
+    assert_true(run(f) == NGX_TIMER_INFINITE);
+    assert_int_equal(f->sender.state->state, NGX_HTTP_KLAVIYO_SENDER_OK);
+    assert_conserved(f);
+}
+
+
+static void
+after_twenty_deaths_in_a_row_nothing_more_dies(void **state)
+{
+    fixture_t *f = *state;
+
+    ngx_uint_t  i;
+
+    f->account.batch_events = 5;
+
+    put(f, 30);
+    (void) run(f);
+
+    for (i = 0; i < 5; i++) {
+        answer_pointed(f, i, 0, 4);
+        (void) run(f);
+    }
+
+    assert_int_equal(f->counters->dead, 20);
+    assert_int_equal(f->sender.state->state, NGX_HTTP_KLAVIYO_SENDER_STOPPED);
+    assert_int_equal(left(f), 60000);
+    assert_conserved(f);
+
+    /* nor by what was in flight already, nor by the probes */
+
+    for ( /* void */ ; i < ncalls; i++) {
+        answer_pointed(f, i, 0, 4);
+    }
+
+    pass(60000);
+    (void) run(f);
+    answer_pointed(f, ncalls - 1, 0, 4);
+    assert_int_equal(left(f), 60000);
+    assert_int_equal(f->counters->dead, 20);
+
+    /* until one batch is accepted */
+
+    pass(60000);
+    (void) run(f);
+    answer(f, ncalls - 1, 202, "");
+    assert_int_equal(f->sender.state->state, NGX_HTTP_KLAVIYO_SENDER_OK);
+
+    (void) run(f);
+    answer_pointed(f, ncalls - 1, 0, 0);
+    assert_int_equal(f->counters->dead, 21);
+    assert_conserved(f);
+}
+
+
+static void
+in_a_fault_new_events_are_tried_in_turn(void **state)
+{
+    fixture_t *f = *state;
+
+    ngx_uint_t  i, fresh;
+
+    f->account.batch_events = 5;
+
+    put(f, 25);
+    (void) run(f);
+
+    for (i = 0; i < 5; i++) {
+        answer_pointed(f, i, 0, 4);
+        (void) run(f);
+    }
+
+    assert_int_equal(f->sender.fault, 1);
+
+    put(f, 5);
+    fresh = 0;
+
+    for (i = 0; i < 2; i++) {
+        pass(60000);
+        (void) run(f);
+        fresh += has(ncalls - 1, 25);
+
+        if (has(ncalls - 1, 25)) {
+            answer(f, ncalls - 1, 202, "");
+            break;
+        }
+
+        answer_pointed(f, ncalls - 1, 0, 4);
+    }
+
+    assert_int_equal(fresh, 1);
+    assert_int_equal(f->sender.fault, 0);
+    assert_int_equal(f->counters->sent, 5);
+    assert_conserved(f);
+}
+
+
+static void
+not_more_than_sixty_die_in_a_minute(void **state)
+{
+    fixture_t *f = *state;
+
+    ngx_uint_t  i;
+
+    put(f, 400);
+    (void) run(f);
+
+    /* two of each ten; what is left of them is accepted in between */
+
+    for (i = 0; i < ncalls && !f->sender.fault; i++) {
+        if (first(i) % 10 == 0) {
+            answer_pointed(f, i, 0, 1);
+
+        } else {
+            answer(f, i, 202, "");
+        }
+
+        (void) run(f);
+    }
+
+    assert_int_equal(f->counters->dead, 60);
+    assert_int_equal(f->sender.state->state, NGX_HTTP_KLAVIYO_SENDER_STOPPED);
+    assert_conserved(f);
+
+    /* in the next minute the next ones */
+
+    pass(60000);
+    (void) run(f);
+    answer(f, ncalls - 1, 202, "");
+    (void) run(f);
+    answer_pointed(f, ncalls - 1, 0, 1);
+
+    assert_int_equal(f->counters->dead, 62);
+    assert_conserved(f);
+}
+
+
+static void
+an_event_stays_while_its_letter_cannot_be_written(void **state)
+{
+    fixture_t *f = *state;
+
+    char  path[128];
+
+    sprintf(path, "%s/shop.dead", f->folder);
+    assert_int_equal(mkdir(path, 0700), 0);
+
+    put(f, 10);
+    (void) run(f);
+    answer_pointed(f, 0, 3, 3);
+
+    assert_int_equal(f->counters->dead, 0);
+    assert_int_equal(f->counters->queued, 10);
+    assert_int_equal(f->sender.state->state, NGX_HTTP_KLAVIYO_SENDER_STOPPED);
+
+    assert_int_equal(rmdir(path), 0);
+
+    pass(60000);
+    (void) run(f);
+    answer_pointed(f, 1, 3, 3);
+    (void) run(f);
+    accept_all(f);
+
+    assert_int_equal(f->counters->sent, 9);
+    assert_int_equal(f->counters->dead, 1);
+    assert_conserved(f);
+}
+
+
+static void
+full_dead_letters_keep_the_event(void **state)
+{
+    fixture_t *f = *state;
+
+    f->sender.dead.max = 10;
+
+    put(f, 10);
+    (void) run(f);
+    answer_pointed(f, 0, 3, 3);
+
+    assert_int_equal(f->counters->queued, 10);
+    assert_int_equal(f->sender.state->state, NGX_HTTP_KLAVIYO_SENDER_STOPPED);
+}
+
+
+/* the rest */
+
+static void
+backfill_is_decided_when_first_sent(void **state)
+{
+    fixture_t *f = *state;
+
+    f->account.backfill = NGX_HTTP_KLAVIYO_BACKFILL_AFTER;
+    f->account.backfill_after = 100;
+
+    put(f, 10);
+    (void) run(f);
+    assert_non_null(strstr((char *) calls[0].body.data, "false"));
+
+    answer(f, 0, 500, "");
+
+    f->account.backfill_after = -100;
+    pass(1000);
+    (void) run(f);
+    assert_string_equal(calls[1].body.data, calls[0].body.data);
+
+    put(f, 10);
+    answer(f, 1, 202, "");
+    (void) run(f);
+    assert_null(strstr((char *) calls[2].body.data, "false"));
+    assert_non_null(strstr((char *) calls[2].body.data, "true "));
+}
+
+
+static void
+no_backfill_is_decided_as_well(void **state)
+{
+    fixture_t *f = *state;
+
+    put(f, 10);
+    (void) run(f);
+    answer(f, 0, 500, "");
+
+    f->account.backfill = NGX_HTTP_KLAVIYO_BACKFILL_AFTER;
+    f->account.backfill_after = -100;
+
+    pass(1000);
+    (void) run(f);
+    assert_string_equal(calls[1].body.data, calls[0].body.data);
+}
+
+
+static void
+the_dry_run_sends_nothing(void **state)
+{
+    fixture_t *f = *state;
+
+    char         path[128];
+    struct stat  st;
+
+    f->account.dry_run = 1;
+
+    put(f, 20);
+    (void) run(f);
+
+    assert_int_equal(ncalls, 0);
+    assert_int_equal(f->counters->sent, 20);
+
+    sprintf(path, "%s/shop.dry-run", f->folder);
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(st.st_size > 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+
+    /* full: still sent, and the file stays */
+
+    f->sender.dry_run.max = st.st_size;
+    put(f, 10);
+    (void) run(f);
+
+    assert_int_equal(f->counters->sent, 30);
+    assert_int_equal(f->sender.unwritten, 1);
+    assert_int_equal(f->sender.state->bytes, 0);
+}
+
+
+static void
+a_dry_run_that_cannot_be_written_keeps_the_events(void **state)
+{
+    fixture_t *f = *state;
+
+    f->account.dry_run = 1;
+    ngx_str_set(&f->sender.dry_run.path, "/nonexistent/shop.dry-run");
+
+    put(f, 10);
+    (void) run(f);
+
+    assert_int_equal(f->counters->sent, 0);
+    assert_int_equal(f->counters->queued, 10);
+    assert_int_equal(f->sender.state->state, NGX_HTTP_KLAVIYO_SENDER_BACKOFF);
+}
+
+
+static void
+draining_waits_for_no_linger_and_no_long_backoff(void **state)
+{
+    fixture_t *f = *state;
+
+    put(f, 1);
+    ngx_http_klaviyo_sender_drain(&f->sender, 1);
+    (void) run(f);
+    assert_int_equal(ncalls, 1);
+
+    f->sender.failures = 20;
+    answer(f, 0, 500, "");
+    assert_in_range(left(f), 1, NGX_HTTP_KLAVIYO_HURRY);
+
+    ngx_http_klaviyo_sender_drain(&f->sender, 1);
+    (void) run(f);
+    assert_int_equal(ncalls, 2);
+}
+
+
+static void
+draining_does_not_ignore_retry_after(void **state)
+{
+    fixture_t *f = *state;
+
+    put(f, 10);
+    (void) run(f);
+    answer_waiting(f, 0, 429, "", 60000);
+
+    ngx_http_klaviyo_sender_drain(&f->sender, 1);
+    (void) run(f);
+    assert_int_equal(ncalls, 1);
+}
+
+
+static void
+draining_without_claim_sends_nothing_more(void **state)
+{
+    fixture_t *f = *state;
+
+    put(f, 20);
+    (void) run(f);
+    put(f, 20);
+
+    ngx_http_klaviyo_sender_drain(&f->sender, 0);
+
+    answer(f, 0, 500, "");
+    answer(f, 1, 202, "");
+    pass(1000);
+
+    assert_true(run(f) == NGX_TIMER_INFINITE);
+    assert_int_equal(ncalls, 2);
+    assert_int_equal(f->counters->sent, 10);
+    assert_int_equal(f->counters->queued, 30);
+}
+
+
+static void
+stopping_gives_the_slots_back(void **state)
+{
+    fixture_t *f = *state;
+
+    ngx_http_klaviyo_sender_t  next;
+
+    put(f, 20);
+    (void) run(f);
+
+    ngx_http_klaviyo_sender_stop(&f->sender);
+
+    assert_int_equal(calls[0].open, 0);
+    assert_int_equal(calls[1].open, 0);
+    assert_int_equal(f->sender.state->in_flight, 0);
+    assert_int_equal(ngx_http_klaviyo_ring_busy(f->account.ring), 0);
+
+    start(f, &next, &f->account);
+    (void) ngx_http_klaviyo_sender_run(&next);
+
+    assert_int_equal(ncalls, 4);
+    assert_string_equal(calls[2].body.data, calls[0].body.data);
+    assert_string_equal(calls[3].body.data, calls[1].body.data);
+}
+
+
+static void
+who_lost_the_ring_finishes_and_claims_no_more(void **state)
+{
+    fixture_t *f = *state;
+
+    ngx_pid_t                   self;
+    ngx_http_klaviyo_sender_t   next;
+    ngx_http_klaviyo_account_t  account;
+
+    put(f, 20);
+    (void) run(f);
+    put(f, 10);
+
+    /* the other process has a newer generation; init is sure to live */
+
+    account = f->account;
+    account.ring = unit_ring_again(f->pool, f->account.ring,
+                                   f->account.ring->control->generation + 1);
+    self = ngx_pid;
+    ngx_pid = 1;
+
+    start(f, &next, &account);
+    (void) ngx_http_klaviyo_sender_run(&next);
+
+    /* what is in flight elsewhere is left alone */
+
+    assert_int_equal(ncalls, 3);
+    assert_true(has(2, 20));
+
+    ngx_pid = self;
+
+    ngx_http_klaviyo_sender_second(&f->sender);
+    assert_int_equal(f->sender.owner, 0);
+
+    answer(f, 0, 202, "");
+    answer(f, 1, 500, "");
+    put(f, 10);
+    pass(2000);
+
+    assert_true(run(f) == NGX_TIMER_INFINITE);
+    assert_int_equal(ncalls, 3);
+
+    /* what it gave up goes on there */
+
+    ngx_pid = 1;
+    ngx_http_klaviyo_sender_second(&next);
+    (void) ngx_http_klaviyo_sender_run(&next);
+    ngx_pid = self;
+
+    assert_int_equal(ncalls, 5);
+    assert_string_equal(calls[3].body.data, calls[1].body.data);
+    assert_true(has(4, 30));
+}
+
+
+#define test(f)  cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+
+int
+main(void)
+{
+    const struct CMUnitTest  tests[] = {
+        test(an_empty_ring_needs_no_look),
+        test(a_full_batch_goes_at_once),
+        test(a_batch_that_is_full_by_bytes_goes_at_once),
+        test(a_single_event_goes_when_linger_ends),
+        test(no_more_than_four_requests_are_in_flight),
+        test(what_is_accepted_leaves_the_ring),
+        test(the_budget_is_not_exceeded),
+
+        test(after_a_failure_one_probe_resends_the_same_bytes),
+        test(backoff_grows_with_each_failed_probe_only),
+        test(a_late_success_does_not_end_what_a_failure_began),
+        test(retry_after_is_kept_for_the_next_process_too),
+        test(an_answer_cannot_stop_an_account_for_a_day),
+        test(throttled_without_retry_after_backs_off),
+        test(a_request_that_cannot_start_is_a_failure),
+        test(a_refused_key_stops_and_is_tried_each_minute),
+
+        test(a_pointed_event_dies_and_the_others_go_on),
+        test(an_event_that_klaviyo_knows_is_sent),
+        test(all_events_pointed_at_finish_the_batch),
+        test(without_a_pointer_halving_finds_the_bad_event),
+        test(a_single_event_that_is_too_large_dies),
+        test(after_twenty_deaths_in_a_row_nothing_more_dies),
+        test(in_a_fault_new_events_are_tried_in_turn),
+        test(not_more_than_sixty_die_in_a_minute),
+        test(an_event_stays_while_its_letter_cannot_be_written),
+        test(full_dead_letters_keep_the_event),
+
+        test(backfill_is_decided_when_first_sent),
+        test(no_backfill_is_decided_as_well),
+        test(the_dry_run_sends_nothing),
+        test(a_dry_run_that_cannot_be_written_keeps_the_events),
+        test(draining_waits_for_no_linger_and_no_long_backoff),
+        test(draining_does_not_ignore_retry_after),
+        test(draining_without_claim_sends_nothing_more),
+        test(stopping_gives_the_slots_back),
+        test(who_lost_the_ring_finishes_and_claims_no_more),
+    };
+
+    return cmocka_run_group_tests_name("sender", tests, NULL, NULL);
+}
