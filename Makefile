@@ -2,7 +2,7 @@
 # Copyright (C) ngx_http_klaviyo_module contributors
 
 # make            builds build/ngx_http_klaviyo_module.so for Debian's nginx
-# make NGX_SRC=…  the same for an unpacked nginx of nginx.org
+# make NGX_SRC=PATH  the same for an unpacked nginx of nginx.org
 # make install    copies it to MODULESDIR, below DESTDIR
 # make deps       installs the Debian packages that are missing
 # make test       deps, the style, the unit tests, then t/*.t
@@ -84,7 +84,7 @@ SETTINGS =		$(VERSION) $(CC) $(CC_OPT) $(LD_OPT) $(SRCS) $(HDRS)
 
 modules:	check-deps $(OBJS)/Makefile
 	@echo "making $(notdir $(SO))"
-	$(Q)$(MAKE_JOBS) -C $(TREE) -f $(OBJS)/Makefile modules $(LOG)
+	+$(Q)$(MAKE_JOBS) -C $(TREE) -f $(OBJS)/Makefile modules $(LOG)
 	@cmp -s $(OBJS)/$(MODULE).so $(SO) \
 	 || install -m 644 $(OBJS)/$(MODULE).so $(SO)
 
@@ -199,7 +199,7 @@ $(NGINX_OBJS)/nginx:	$(NGINX)/.stamp
 		--with-cc-opt="-g -O1 $(ASAN) -DNGX_DEBUG_PALLOC=1" \
 		--with-ld-opt="$(ASAN)" --builddir=$(NGINX_OBJS) \
 		> $(NGINX_OBJS)/configure.log
-	$(Q)$(MAKE_JOBS) -C $(NGINX) -f $(NGINX_OBJS)/Makefile binary $(LOG)
+	+$(Q)$(MAKE_JOBS) -C $(NGINX) -f $(NGINX_OBJS)/Makefile binary $(LOG)
 
 $(NGINX)/.stamp:	$(BUILD)/version util/nginx-source
 	@echo "fetching the source of nginx"
@@ -212,8 +212,8 @@ $(NGINX)/.stamp:	$(BUILD)/version util/nginx-source
 # The tests
 
 test:	deps
-	@$(MAKE_JOBS) style
-	@$(MAKE_JOBS) modules unit-build
+	+@$(MAKE_JOBS) style
+	+@$(MAKE_JOBS) modules unit-build
 	@util/test $(PROVE_FLAGS) $(TESTS)
 
 sanitize:	check-deps $(NGINX_OBJS)/nginx
@@ -225,9 +225,9 @@ sanitize:	check-deps $(NGINX_OBJS)/nginx
 		--add-dynamic-module=$(CURDIR) \
 		--builddir=$(BUILD)/module-asan \
 		> $(BUILD)/module-asan/configure.log
-	$(Q)$(MAKE_JOBS) -C $(NGINX) \
+	+$(Q)$(MAKE_JOBS) -C $(NGINX) \
 		-f $(BUILD)/module-asan/Makefile modules $(LOG)
-	TEST_NGINX_BINARY=$(NGINX_OBJS)/nginx \
+	@TEST_NGINX_BINARY=$(NGINX_OBJS)/nginx \
 	TEST_NGINX_MODULE=$(BUILD)/module-asan/$(MODULE).so \
 	ASAN_OPTIONS=detect_leaks=0:detect_odr_violation=0 \
 	util/test $(PROVE_FLAGS) $(TESTS)
@@ -236,11 +236,14 @@ style:
 	@util/style $(MODULE) t/unit
 
 
-demo:	deps modules
+# the module comes after "deps", also with make -j
+demo:	deps
+	+@$(MAKE_JOBS) modules
 	@util/demo
 
-bench:	deps modules
-	bench/run
+bench:	deps
+	+@$(MAKE_JOBS) modules
+	@bench/run
 
 clean:
 	rm -rf $(BUILD)

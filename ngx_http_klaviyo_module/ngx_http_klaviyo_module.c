@@ -1370,6 +1370,12 @@ ngx_http_klaviyo_init_module(ngx_cycle_t *cycle)
         klcf = rule[i]->level;
         account = rule[i]->account ? rule[i]->account : klcf->account;
 
+        /* of http{} without a server{} */
+
+        if (account == NULL) {
+            continue;
+        }
+
         (void) ngx_http_klaviyo_rule_slot(kmcf->control, rule[i], account);
     }
 

@@ -419,7 +419,7 @@ my @http = (
         . ' property F $arg_f; }' ],
     [ 'klaviyo_track A /a { include inc/property.conf;'
         . ' any { include inc/when.conf; when $arg_a; }'
-        . ' object B { include inc/property.conf; property C $arg_c; } }' ],
+        . ' object D { include inc/property.conf; property C $arg_c; } }' ],
     [ 'klaviyo_track A /a { object B { when $arg_a; } }',
         '"when" directive is not allowed here', 'hint', 'object' ],
     [ 'klaviyo_track A /a { any { property B $arg_a; } }',

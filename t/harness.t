@@ -18,7 +18,8 @@ use Test::Nginx::Klaviyo;
 
 ###############################################################################
 
-my $t = Test::Nginx::Klaviyo->new(module => 0)->standin()->plan(26);
+my $t = Test::Nginx::Klaviyo->new(module => 0)
+    ->standin(bodies => '')->plan(26);
 
 $t->write_config(<<'EOC')->run();
 

@@ -356,10 +356,10 @@ is(post(timeout => 0.3)->status(), 0, 'hangs');
 
 for my $how (qw(chatty-body chatty-headers)) {
     $k->answer($how);
-    my $c = connection(timeout => 0.5);
+    my $c = connection();
     $c->send(request_text());
-    $c->more() for 1 .. 30;
-    cmp_ok(length $c->{in}, '>', 50_000, $how);
+    1 while length $c->{in} < 50_000 && $c->more();
+    cmp_ok(length $c->{in}, '>=', 50_000, $how);
     $c->close();
 }
 

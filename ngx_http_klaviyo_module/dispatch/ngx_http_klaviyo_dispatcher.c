@@ -24,16 +24,16 @@
 
 
 struct ngx_http_klaviyo_dispatcher_s {
-
-    /* must be first: what debug logging takes for a connection with an fd */
-    void                                *ident[4];
-
     ngx_http_klaviyo_control_t          *control;
     ngx_http_klaviyo_transport_t        *transport;
+    ngx_http_klaviyo_sender_t           *senders;
+
+    /* event ident must be after 3 pointers as in ngx_connection_t */
+    ngx_int_t                            ident;
+
     ngx_pool_t                          *pool;
     ngx_log_t                           *log;
 
-    ngx_http_klaviyo_sender_t           *senders;
     ngx_uint_t                           nsenders;
 
     ngx_event_t                          look;
@@ -81,7 +81,7 @@ ngx_http_klaviyo_dispatcher_start(ngx_http_klaviyo_dispatcher_conf_t *conf)
         goto failed;
     }
 
-    d->ident[3] = (void *) -1;
+    d->ident = -1;
     d->control = conf->control;
     d->pool = pool;
     d->log = conf->log;

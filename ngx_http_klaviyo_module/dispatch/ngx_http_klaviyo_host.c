@@ -52,13 +52,13 @@ typedef enum {
 
 
 typedef struct {
-
-    /* must be first: what debug logging takes for a connection with an fd */
-    void                                *ident[4];
-
     ngx_http_klaviyo_host_conf_t        *conf;
     ngx_http_klaviyo_control_t          *control;
     ngx_http_klaviyo_dispatcher_t       *dispatcher;
+
+    /* event ident must be after 3 pointers as in ngx_connection_t */
+    ngx_int_t                            ident;
+
     ngx_log_t                           *log;
 
     ngx_int_t                          (*process_events)(ngx_cycle_t *cycle,
@@ -139,7 +139,7 @@ ngx_http_klaviyo_host_begin(ngx_http_klaviyo_host_conf_t *conf)
 
     host = &ngx_http_klaviyo_host;
 
-    host->ident[3] = (void *) -1;
+    host->ident = -1;
     host->conf = conf;
     host->control = conf->dispatcher.control;
     host->log = conf->dispatcher.log;

@@ -16,14 +16,17 @@
 /*
  * libcurl (7.88 at least) asks for writability as long as the peer's HTTP/2
  * window is closed, and spins.  So many writes without a read between them are
- * followed by a pause, milliseconds; a plain upload hardly meets it.
+ * followed by a pause, milliseconds, and each pause by a few more; a plain
+ * upload hardly meets it.
  */
 #define NGX_HTTP_KLAVIYO_LOOP_WRITES     64
+#define NGX_HTTP_KLAVIYO_LOOP_MORE       8
 #define NGX_HTTP_KLAVIYO_LOOP_PAUSE      5
 
 
 typedef struct {
     ngx_http_klaviyo_loop_t             *loop;
+    ngx_file_uniq_t                      uniq;
     ngx_uint_t                           writes;   /* since the last read */
 } ngx_http_klaviyo_socket_t;
 
@@ -32,9 +35,13 @@ static int ngx_http_klaviyo_loop_socket(CURL *easy, curl_socket_t fd, int what,
     void *data, void *socket);
 static ngx_connection_t *ngx_http_klaviyo_loop_open(
     ngx_http_klaviyo_loop_t *loop, curl_socket_t fd);
+static ngx_uint_t ngx_http_klaviyo_loop_closed(ngx_connection_t *c);
 static void ngx_http_klaviyo_loop_watch(ngx_event_t *ev, ngx_int_t event,
     ngx_uint_t wanted);
-static void ngx_http_klaviyo_loop_remove(ngx_connection_t *c);
+static void ngx_http_klaviyo_loop_unwatch(ngx_event_t *ev, ngx_int_t event,
+    ngx_uint_t flags);
+static void ngx_http_klaviyo_loop_remove(ngx_connection_t *c,
+    ngx_uint_t closed);
 static int ngx_http_klaviyo_loop_timer(CURLM *multi, long msec, void *data);
 static void ngx_http_klaviyo_loop_socket_handler(ngx_event_t *ev);
 static void ngx_http_klaviyo_loop_timer_handler(ngx_event_t *ev);
@@ -108,15 +115,21 @@ ngx_http_klaviyo_loop_socket(CURL *easy, curl_socket_t fd, int what,
     ngx_connection_t         *c = socket;
     ngx_http_klaviyo_loop_t  *loop = data;
 
+    ngx_uint_t  closed;
+
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, loop->log, 0,
                    "klaviyo socket %p fd:%d what:%d", c, fd, what);
 
-    if (what == CURL_POLL_REMOVE) {
+    if (c) {
+        closed = ngx_http_klaviyo_loop_closed(c);
 
-        if (c) {
-            ngx_http_klaviyo_loop_remove(c);
+        if (closed || what == CURL_POLL_REMOVE) {
+            ngx_http_klaviyo_loop_remove(c, closed);
+            c = NULL;
         }
+    }
 
+    if (what == CURL_POLL_REMOVE) {
         return 0;
     }
 
@@ -144,7 +157,14 @@ static ngx_connection_t *
 ngx_http_klaviyo_loop_open(ngx_http_klaviyo_loop_t *loop, curl_socket_t fd)
 {
     ngx_connection_t           *c;
+    ngx_file_info_t             info;
     ngx_http_klaviyo_socket_t  *s;
+
+    if (ngx_fd_info(fd, &info) == NGX_FILE_ERROR) {
+        ngx_log_error(NGX_LOG_ALERT, loop->log, ngx_errno,
+                      ngx_fd_info_n " %d failed", fd);
+        return NULL;
+    }
 
     s = ngx_alloc(sizeof(ngx_http_klaviyo_socket_t), loop->log);
     if (s == NULL) {
@@ -158,6 +178,7 @@ ngx_http_klaviyo_loop_open(ngx_http_klaviyo_loop_t *loop, curl_socket_t fd)
     }
 
     s->loop = loop;
+    s->uniq = ngx_file_uniq(&info);
     s->writes = 0;
 
     c->data = s;
@@ -174,6 +195,25 @@ ngx_http_klaviyo_loop_open(ngx_http_klaviyo_loop_t *loop, curl_socket_t fd)
 
 
 /*
+ * libcurl (7.88) tells of a socket that was still connecting when it has closed
+ * it already: the system has dropped its events then, and its number may be
+ * another socket's.
+ */
+
+static ngx_uint_t
+ngx_http_klaviyo_loop_closed(ngx_connection_t *c)
+{
+    ngx_file_info_t             info;
+    ngx_http_klaviyo_socket_t  *s;
+
+    s = c->data;
+
+    return ngx_fd_info(c->fd, &info) == NGX_FILE_ERROR
+           || ngx_file_uniq(&info) != s->uniq;
+}
+
+
+/*
  * Level-triggered, whatever the method of the cycle: libcurl doesn't read until
  * there is nothing left.  A write event in its pause comes back by its timer.
  */
@@ -182,30 +222,38 @@ static void
 ngx_http_klaviyo_loop_watch(ngx_event_t *ev, ngx_int_t event,
     ngx_uint_t wanted)
 {
-    if (wanted) {
+    if (!wanted) {
+        ngx_http_klaviyo_loop_unwatch(ev, event, 0);
 
-        if (!ev->active && !ev->timer_set) {
-            (void) ngx_add_event(ev, event, NGX_LEVEL_EVENT);
-        }
-
-        return;
-    }
-
-    if (ev->timer_set) {
-        ngx_del_timer(ev);
-    }
-
-    if (ev->active) {
-        (void) ngx_del_event(ev, event, 0);
+    } else if (!ev->active && !ev->timer_set) {
+        (void) ngx_add_event(ev, event, NGX_LEVEL_EVENT);
     }
 }
 
 
 static void
-ngx_http_klaviyo_loop_remove(ngx_connection_t *c)
+ngx_http_klaviyo_loop_unwatch(ngx_event_t *ev, ngx_int_t event,
+    ngx_uint_t flags)
 {
-    ngx_http_klaviyo_loop_watch(c->read, NGX_READ_EVENT, 0);
-    ngx_http_klaviyo_loop_watch(c->write, NGX_WRITE_EVENT, 0);
+    if (ev->timer_set) {
+        ngx_del_timer(ev);
+    }
+
+    if (ev->active) {
+        (void) ngx_del_event(ev, event, flags);
+    }
+}
+
+
+static void
+ngx_http_klaviyo_loop_remove(ngx_connection_t *c, ngx_uint_t closed)
+{
+    ngx_uint_t  flags;
+
+    flags = closed ? NGX_CLOSE_EVENT : 0;
+
+    ngx_http_klaviyo_loop_unwatch(c->read, NGX_READ_EVENT, flags);
+    ngx_http_klaviyo_loop_unwatch(c->write, NGX_WRITE_EVENT, flags);
 
     ngx_free(c->data);
     ngx_free_connection(c);
@@ -262,7 +310,7 @@ ngx_http_klaviyo_loop_socket_handler(ngx_event_t *ev)
 
     } else if (ev->timedout) {
         ev->timedout = 0;
-        s->writes = 0;
+        s->writes -= NGX_HTTP_KLAVIYO_LOOP_MORE;
 
         (void) ngx_add_event(ev, NGX_WRITE_EVENT, NGX_LEVEL_EVENT);
 

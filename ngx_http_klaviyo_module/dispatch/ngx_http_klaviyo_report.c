@@ -187,11 +187,11 @@ ngx_http_klaviyo_report_failed(ngx_http_klaviyo_sender_t *s,
     ngx_http_klaviyo_report_words(s, answer, &words);
 
     ngx_log_error(level, s->log, 0,
-                  "klaviyo account \"%V\": %s: %V, %ui failed so far, "
+                  "klaviyo account \"%V\": %s: %V, failed requests: %ui, "
                   "next try in %Mms",
                   &s->account->name,
                   (s->mode == NGX_HTTP_KLAVIYO_SENDER_THROTTLED)
-                  ? "Klaviyo asks to wait" : "Klaviyo is not reached",
+                  ? "Klaviyo asks to wait" : "Klaviyo is not available",
                   &words, s->failed, s->next - ngx_current_msec);
 }
 
@@ -259,7 +259,7 @@ ngx_http_klaviyo_report_back(ngx_http_klaviyo_sender_t *s)
     if (s->told != NGX_HTTP_KLAVIYO_SENDER_OK) {
         ngx_log_error(NGX_LOG_NOTICE, s->log, 0,
                       "klaviyo account \"%V\": Klaviyo takes events again, "
-                      "%ui requests failed",
+                      "failed requests: %ui",
                       &s->account->name, s->failed);
     }
 
@@ -313,9 +313,9 @@ ngx_http_klaviyo_report_deaths(ngx_http_klaviyo_sender_t *s)
     }
 
     ngx_log_error(NGX_LOG_WARN, s->log, 0,
-                  "klaviyo account \"%V\": Klaviyo refused %ui events with "
-                  "status %ui, they are kept in \"%V\"",
-                  &s->account->name, s->died, s->died_status, &s->dead.path);
+                  "klaviyo account \"%V\": Klaviyo refused with status %ui, "
+                  "events: %ui, they are kept in \"%V\"",
+                  &s->account->name, s->died_status, s->died, &s->dead.path);
 
     s->died = 0;
 }

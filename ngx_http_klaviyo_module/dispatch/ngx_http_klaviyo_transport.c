@@ -542,7 +542,7 @@ ngx_http_klaviyo_transport_header(char *buf, size_t one, size_t n, void *data)
 
     if (n > 5 && ngx_strncmp(buf, "HTTP/", 5) == 0) {
 
-        /* what came before was "100 Continue" or the like */
+        /* what came before was of an interim answer */
 
         body = call->answer.body;
         ngx_http_klaviyo_api_init(&call->answer);
@@ -679,7 +679,13 @@ ngx_http_klaviyo_transport_finish(ngx_http_klaviyo_call_t *call)
     status = 0;
     (void) curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
 
-    answer->status = (status >= 200) ? status : 0;
+    if (status >= 200) {
+        answer->status = status;
+
+    } else {
+        /* at most an interim answer */
+        ngx_http_klaviyo_api_init(answer);
+    }
 
     usec = 0;
     (void) curl_easy_getinfo(call->easy, CURLINFO_TOTAL_TIME_T, &usec);

@@ -61,7 +61,10 @@ ngx_http_klaviyo_transport_t *ngx_http_klaviyo_transport_create(
 ngx_http_klaviyo_call_t *ngx_http_klaviyo_transport_post(
     ngx_http_klaviyo_transport_t *transport, ngx_http_klaviyo_post_t *post);
 
-/* Ends a call without its done(). */
+/*
+ * Ends a call without its done(); within that does nothing.  This and the next
+ * may be called from any done(), never from a read() or rewind().
+ */
 void ngx_http_klaviyo_transport_cancel(ngx_http_klaviyo_call_t *call);
 
 /* Cancels all calls, closes all connections, frees the handle. */

@@ -22,8 +22,11 @@
 /* beyond both, and far from an overflow of sums */
 #define NGX_HTTP_KLAVIYO_DECIMAL_FAR           1000
 
-/* digits that a number without exponent may have */
+/* digits that a fraction without exponent may have */
 #define NGX_HTTP_KLAVIYO_DECIMAL_WIDTH         40
+
+/* digits of the greatest 64-bit integer */
+#define NGX_HTTP_KLAVIYO_DECIMAL_INT64         19
 
 
 typedef unsigned __int128  ngx_http_klaviyo_uint128_t;
@@ -44,6 +47,8 @@ static ngx_int_t ngx_http_klaviyo_decimal_align(ngx_http_klaviyo_decimal_t *d,
     ngx_int_t exponent, ngx_http_klaviyo_uint128_t *value);
 static ngx_http_klaviyo_uint128_t ngx_http_klaviyo_decimal_round(
     ngx_http_klaviyo_uint128_t value, ngx_int_t *exponent);
+static ngx_uint_t ngx_http_klaviyo_decimal_is_plain(
+    ngx_http_klaviyo_uint128_t value, ngx_int_t n, ngx_int_t exponent);
 static u_char *ngx_http_klaviyo_decimal_plain(u_char *p, u_char *digits,
     ngx_int_t n, ngx_int_t exponent);
 static u_char *ngx_http_klaviyo_decimal_scientific(u_char *p, u_char *digits,
@@ -436,8 +441,8 @@ ngx_http_klaviyo_decimal_format(u_char *buf, ngx_http_klaviyo_decimal_t *d)
 {
     u_char                      *p, *last;
     u_char                       digits[NGX_HTTP_KLAVIYO_DECIMAL_WIDTH];
-    ngx_int_t                    n, exponent, width;
-    ngx_http_klaviyo_uint128_t   value;
+    ngx_int_t                    n, exponent;
+    ngx_http_klaviyo_uint128_t   value, rest;
 
     if (d->coefficient == 0) {
         buf[0] = '0';
@@ -454,8 +459,8 @@ ngx_http_klaviyo_decimal_format(u_char *buf, ngx_http_klaviyo_decimal_t *d)
 
     last = digits + NGX_HTTP_KLAVIYO_DECIMAL_WIDTH;
 
-    for (p = last; value != 0; value /= 10) {
-        *--p = (u_char) ('0' + value % 10);
+    for (p = last, rest = value; rest != 0; rest /= 10) {
+        *--p = (u_char) ('0' + rest % 10);
     }
 
     n = last - p;
@@ -465,16 +470,32 @@ ngx_http_klaviyo_decimal_format(u_char *buf, ngx_http_klaviyo_decimal_t *d)
         *last++ = '-';
     }
 
-    width = (exponent < 0) ? ngx_max(n, 1 - exponent) : n + exponent;
-
-    if (width > NGX_HTTP_KLAVIYO_DECIMAL_WIDTH) {
-        last = ngx_http_klaviyo_decimal_scientific(last, p, n, exponent);
+    if (ngx_http_klaviyo_decimal_is_plain(value, n, exponent)) {
+        last = ngx_http_klaviyo_decimal_plain(last, p, n, exponent);
 
     } else {
-        last = ngx_http_klaviyo_decimal_plain(last, p, n, exponent);
+        last = ngx_http_klaviyo_decimal_scientific(last, p, n, exponent);
     }
 
     return last - buf;
+}
+
+
+/* "n" is how many digits "value" has */
+
+static ngx_uint_t
+ngx_http_klaviyo_decimal_is_plain(ngx_http_klaviyo_uint128_t value,
+    ngx_int_t n, ngx_int_t exponent)
+{
+    if (exponent < 0) {
+        return 1 - exponent <= NGX_HTTP_KLAVIYO_DECIMAL_WIDTH;
+    }
+
+    if (n + exponent > NGX_HTTP_KLAVIYO_DECIMAL_INT64) {
+        return 0;
+    }
+
+    return value * ngx_http_klaviyo_decimal_power(exponent) <= INT64_MAX;
 }
 
 

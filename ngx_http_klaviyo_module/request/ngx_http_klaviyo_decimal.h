@@ -39,8 +39,8 @@ ngx_int_t ngx_http_klaviyo_decimal_parse(ngx_http_klaviyo_decimal_t *d,
 
 /*
  * Writes a JSON number in shortest form without exponent ("19.9", "-0.05",
- * "1200"), or with one if more than 40 digits would be needed.  Returns the
- * length.
+ * "1200"), or with one if more than 40 digits would be needed or an integer
+ * has more than 64 bits, which Klaviyo refuses.  Returns the length.
  */
 size_t ngx_http_klaviyo_decimal_format(u_char *buf,
     ngx_http_klaviyo_decimal_t *d);

@@ -175,8 +175,8 @@ ngx_int_t
 ngx_http_klaviyo_decode_entities(ngx_http_klaviyo_arena_t *arena,
     ngx_str_t *src, ngx_str_t *dst)
 {
-    u_char    *p, *s, *last;
     size_t     n;
+    u_char    *p, *s, *last;
     uint32_t   code;
 
     s = src->data;
@@ -220,8 +220,8 @@ ngx_http_klaviyo_decode_entities(ngx_http_klaviyo_arena_t *arena,
 static size_t
 ngx_http_klaviyo_decode_entity(u_char *p, u_char *last, uint32_t *code)
 {
-    u_char     *end;
     size_t      len;
+    u_char     *end;
     ngx_int_t   rc;
 
     if (last - p > NGX_HTTP_KLAVIYO_ENTITY_TEXT) {
@@ -343,8 +343,8 @@ ngx_http_klaviyo_decode_utf8(u_char *p, uint32_t code)
 json_t *
 ngx_http_klaviyo_decode_jwt(ngx_http_klaviyo_arena_t *arena, ngx_str_t *src)
 {
-    u_char     *p, *last;
     json_t     *json;
+    u_char     *p, *last;
     ngx_str_t   token, part;
 
     token = *src;
@@ -385,8 +385,8 @@ json_t *
 ngx_http_klaviyo_decode_form(ngx_http_klaviyo_arena_t *arena, ngx_str_t *src,
     ngx_uint_t repeat)
 {
-    u_char      *p, *last;
     json_t      *form;
+    u_char      *p, *last;
     ngx_str_t    pair;
     ngx_uint_t   n;
 
@@ -750,8 +750,8 @@ json_t *
 ngx_http_klaviyo_decode_kv(ngx_http_klaviyo_arena_t *arena, ngx_str_t *src,
     ngx_str_t *pairsep, ngx_str_t *kvsep)
 {
-    u_char      *p, *last;
     json_t      *json;
+    u_char      *p, *last;
     ngx_str_t    text, pair;
     ngx_uint_t   n;
 

@@ -126,7 +126,7 @@ static u_char *ngx_http_klaviyo_event_write_member(u_char *p,
     ngx_http_klaviyo_member_t *member);
 
 
-/* in the order in which room is given to them */
+/* in the order in which room is given to them; identifiers always fit */
 
 static ngx_uint_t  ngx_http_klaviyo_event_ranks[] = {
     NGX_HTTP_KLAVIYO_EVENT_IDENTIFIERS,
@@ -361,9 +361,7 @@ ngx_http_klaviyo_event_settle_profile(ngx_http_klaviyo_arena_t *arena,
                 len += member->key.len + 1;
             }
 
-            if (size + len > NGX_HTTP_KLAVIYO_MAX_PROFILE
-                && rank != ngx_http_klaviyo_event_ranks)
-            {
+            if (size + len > NGX_HTTP_KLAVIYO_MAX_PROFILE) {
                 (*limits)++;
                 len = 0;
             }
@@ -395,8 +393,7 @@ ngx_http_klaviyo_event_string(ngx_http_klaviyo_member_t *member,
         return;
     }
 
-    if (member->field == NGX_HTTP_KLAVIYO_LOCATION
-        && data->type == NGX_HTTP_KLAVIYO_NUMBER
+    if (data->type == NGX_HTTP_KLAVIYO_NUMBER
         && (ngx_http_klaviyo_event_is(&member->key, "\"latitude\":")
             || ngx_http_klaviyo_event_is(&member->key, "\"longitude\":")))
     {

@@ -51,60 +51,60 @@ static ngx_int_t ngx_http_klaviyo_filter_error(ngx_str_t *err,
     const char *what, ngx_str_t *text);
 
 
-#define NGX_HTTP_KLAVIYO_FILTER(name, run, arg1, arg2, mandatory, together,   \
-    maps, total)                                                              \
+#define NGX_HTTP_KLAVIYO_FILTER(name, run, arg1, arg2, mandatory, maps,       \
+    total)                                                                    \
     { ngx_string(name), ngx_http_klaviyo_filter_##run,                        \
       { NGX_HTTP_KLAVIYO_ARG_##arg1, NGX_HTTP_KLAVIYO_ARG_##arg2 },           \
-      mandatory, together, maps, total }
+      mandatory, maps, total }
 
 
 static ngx_http_klaviyo_filter_t  ngx_http_klaviyo_filters[] = {
 
-    NGX_HTTP_KLAVIYO_FILTER("urldecode", urldecode, NONE, NONE, 0, 0, 1, 0),
-    NGX_HTTP_KLAVIYO_FILTER("formdecode", formdecode, NONE, NONE, 0, 0, 1, 0),
-    NGX_HTTP_KLAVIYO_FILTER("base64", base64, NONE, NONE, 0, 0, 1, 0),
-    NGX_HTTP_KLAVIYO_FILTER("base64url", base64, NONE, NONE, 0, 0, 1, 0),
-    NGX_HTTP_KLAVIYO_FILTER("json", json, PATH, NONE, 0, 0, 0, 0),
-    NGX_HTTP_KLAVIYO_FILTER("jwt", jwt, PATH, NONE, 0, 0, 1, 0),
-    NGX_HTTP_KLAVIYO_FILTER("form", form, NONE, NONE, 0, 0, 1, 0),
-    NGX_HTTP_KLAVIYO_FILTER("kv", kv, SEP, SEP, 0, 1, 1, 0),
-    NGX_HTTP_KLAVIYO_FILTER("unescape", unescape, NONE, NONE, 0, 0, 1, 0),
+    NGX_HTTP_KLAVIYO_FILTER("urldecode", urldecode, NONE, NONE, 0, 1, 0),
+    NGX_HTTP_KLAVIYO_FILTER("formdecode", formdecode, NONE, NONE, 0, 1, 0),
+    NGX_HTTP_KLAVIYO_FILTER("base64", base64, NONE, NONE, 0, 1, 0),
+    NGX_HTTP_KLAVIYO_FILTER("base64url", base64, NONE, NONE, 0, 1, 0),
+    NGX_HTTP_KLAVIYO_FILTER("json", json, PATH, NONE, 0, 0, 0),
+    NGX_HTTP_KLAVIYO_FILTER("jwt", jwt, PATH, NONE, 0, 1, 0),
+    NGX_HTTP_KLAVIYO_FILTER("form", form, NONE, NONE, 0, 1, 0),
+    NGX_HTTP_KLAVIYO_FILTER("kv", kv, SEP, SEP, 0, 1, 0),
+    NGX_HTTP_KLAVIYO_FILTER("unescape", unescape, NONE, NONE, 0, 1, 0),
 
-    NGX_HTTP_KLAVIYO_FILTER("first", first, NONE, NONE, 0, 0, 0, 0),
-    NGX_HTTP_KLAVIYO_FILTER("last", last, NONE, NONE, 0, 0, 0, 0),
-    NGX_HTTP_KLAVIYO_FILTER("at", at, INDEX, NONE, 1, 0, 0, 0),
-    NGX_HTTP_KLAVIYO_FILTER("keys", keys, NONE, NONE, 0, 0, 0, 0),
-    NGX_HTTP_KLAVIYO_FILTER("pick", pick, GLOB, NONE, 1, 0, 0, 0),
-    NGX_HTTP_KLAVIYO_FILTER("where", where, PATH, TERM, 2, 0, 0, 0),
-    NGX_HTTP_KLAVIYO_FILTER("unique", unique, NONE, NONE, 0, 0, 0, 0),
-    NGX_HTTP_KLAVIYO_FILTER("zip", zip, TERM, NONE, 1, 0, 0, 0),
-    NGX_HTTP_KLAVIYO_FILTER("default", default, TERM, NONE, 1, 0, 0, 1),
+    NGX_HTTP_KLAVIYO_FILTER("first", first, NONE, NONE, 0, 0, 0),
+    NGX_HTTP_KLAVIYO_FILTER("last", last, NONE, NONE, 0, 0, 0),
+    NGX_HTTP_KLAVIYO_FILTER("at", at, INDEX, NONE, 1, 0, 0),
+    NGX_HTTP_KLAVIYO_FILTER("keys", keys, NONE, NONE, 0, 0, 0),
+    NGX_HTTP_KLAVIYO_FILTER("pick", pick, GLOB, NONE, 1, 0, 0),
+    NGX_HTTP_KLAVIYO_FILTER("where", where, PATH, TERM, 2, 0, 0),
+    NGX_HTTP_KLAVIYO_FILTER("unique", unique, NONE, NONE, 0, 0, 0),
+    NGX_HTTP_KLAVIYO_FILTER("zip", zip, TERM, NONE, 1, 0, 0),
+    NGX_HTTP_KLAVIYO_FILTER("default", default, TERM, NONE, 1, 0, 1),
 
-    NGX_HTTP_KLAVIYO_FILTER("trim", trim, NONE, NONE, 0, 0, 1, 0),
-    NGX_HTTP_KLAVIYO_FILTER("lower", lower, NONE, NONE, 0, 0, 1, 0),
-    NGX_HTTP_KLAVIYO_FILTER("upper", upper, NONE, NONE, 0, 0, 1, 0),
-    NGX_HTTP_KLAVIYO_FILTER("regex", regex, PATTERN, NONE, 1, 0, 1, 0),
-    NGX_HTTP_KLAVIYO_FILTER("split", split, SEP, INDEX, 1, 0, 1, 0),
-    NGX_HTTP_KLAVIYO_FILTER("join", join, SEP, NONE, 1, 0, 0, 0),
-    NGX_HTTP_KLAVIYO_FILTER("prefix", prefix, TERM, NONE, 1, 0, 1, 0),
-    NGX_HTTP_KLAVIYO_FILTER("suffix", suffix, TERM, NONE, 1, 0, 1, 0),
-    NGX_HTTP_KLAVIYO_FILTER("gid", gid, NONE, NONE, 0, 0, 1, 0),
-    NGX_HTTP_KLAVIYO_FILTER("sha256", sha256, NONE, NONE, 0, 0, 1, 0),
-    NGX_HTTP_KLAVIYO_FILTER("e164", e164, COUNTRY, NONE, 1, 0, 1, 0),
+    NGX_HTTP_KLAVIYO_FILTER("trim", trim, NONE, NONE, 0, 1, 0),
+    NGX_HTTP_KLAVIYO_FILTER("lower", lower, NONE, NONE, 0, 1, 0),
+    NGX_HTTP_KLAVIYO_FILTER("upper", upper, NONE, NONE, 0, 1, 0),
+    NGX_HTTP_KLAVIYO_FILTER("regex", regex, PATTERN, NONE, 1, 1, 0),
+    NGX_HTTP_KLAVIYO_FILTER("split", split, SEP, INDEX, 1, 1, 0),
+    NGX_HTTP_KLAVIYO_FILTER("join", join, SEP, NONE, 1, 0, 0),
+    NGX_HTTP_KLAVIYO_FILTER("prefix", prefix, TERM, NONE, 1, 1, 0),
+    NGX_HTTP_KLAVIYO_FILTER("suffix", suffix, TERM, NONE, 1, 1, 0),
+    NGX_HTTP_KLAVIYO_FILTER("gid", gid, NONE, NONE, 0, 1, 0),
+    NGX_HTTP_KLAVIYO_FILTER("sha256", sha256, NONE, NONE, 0, 1, 0),
+    NGX_HTTP_KLAVIYO_FILTER("e164", e164, COUNTRY, NONE, 1, 1, 0),
 
-    NGX_HTTP_KLAVIYO_FILTER("number", number, NONE, NONE, 0, 0, 1, 0),
-    NGX_HTTP_KLAVIYO_FILTER("integer", integer, NONE, NONE, 0, 0, 1, 0),
-    NGX_HTTP_KLAVIYO_FILTER("boolean", boolean, NONE, NONE, 0, 0, 1, 0),
-    NGX_HTTP_KLAVIYO_FILTER("string", string, NONE, NONE, 0, 0, 1, 0),
-    NGX_HTTP_KLAVIYO_FILTER("date", date, NONE, NONE, 0, 0, 1, 0),
+    NGX_HTTP_KLAVIYO_FILTER("number", number, NONE, NONE, 0, 1, 0),
+    NGX_HTTP_KLAVIYO_FILTER("integer", integer, NONE, NONE, 0, 1, 0),
+    NGX_HTTP_KLAVIYO_FILTER("boolean", boolean, NONE, NONE, 0, 1, 0),
+    NGX_HTTP_KLAVIYO_FILTER("string", string, NONE, NONE, 0, 1, 0),
+    NGX_HTTP_KLAVIYO_FILTER("date", date, NONE, NONE, 0, 1, 0),
 
-    NGX_HTTP_KLAVIYO_FILTER("count", count, NONE, NONE, 0, 0, 0, 1),
-    NGX_HTTP_KLAVIYO_FILTER("sum", sum, NONE, NONE, 0, 0, 0, 0),
-    NGX_HTTP_KLAVIYO_FILTER("min", min, NONE, NONE, 0, 0, 0, 0),
-    NGX_HTTP_KLAVIYO_FILTER("max", max, NONE, NONE, 0, 0, 0, 0),
-    NGX_HTTP_KLAVIYO_FILTER("multiply", multiply, TERM, NONE, 1, 0, 1, 0),
-    NGX_HTTP_KLAVIYO_FILTER("divide", divide, TERM, NONE, 1, 0, 1, 0),
-    NGX_HTTP_KLAVIYO_FILTER("scale", scale, TERM, NONE, 1, 0, 1, 0),
+    NGX_HTTP_KLAVIYO_FILTER("count", count, NONE, NONE, 0, 0, 1),
+    NGX_HTTP_KLAVIYO_FILTER("sum", sum, NONE, NONE, 0, 0, 0),
+    NGX_HTTP_KLAVIYO_FILTER("min", min, NONE, NONE, 0, 0, 0),
+    NGX_HTTP_KLAVIYO_FILTER("max", max, NONE, NONE, 0, 0, 0),
+    NGX_HTTP_KLAVIYO_FILTER("multiply", multiply, TERM, NONE, 1, 1, 0),
+    NGX_HTTP_KLAVIYO_FILTER("divide", divide, TERM, NONE, 1, 1, 0),
+    NGX_HTTP_KLAVIYO_FILTER("scale", scale, TERM, NONE, 1, 1, 0),
 };
 
 
@@ -251,11 +251,23 @@ static ngx_int_t
 ngx_http_klaviyo_filter_arg_regex(ngx_pool_t *pool,
     ngx_http_klaviyo_arg_t *arg, ngx_uint_t flags, ngx_str_t *err)
 {
+    u_char  *p;
+
     err->len = NGX_HTTP_KLAVIYO_FILTER_ERROR;
 
     arg->regex = ngx_http_klaviyo_regex_compile(pool, &arg->text, flags, err);
 
-    return (arg->regex == NULL) ? NGX_DECLINED : NGX_OK;
+    if (arg->regex) {
+        return NGX_OK;
+    }
+
+    p = err->data + err->len;
+    p = ngx_snprintf(p, NGX_HTTP_KLAVIYO_FILTER_ERROR - err->len, " in \"%V\"",
+                     &arg->text);
+
+    err->len = p - err->data;
+
+    return NGX_DECLINED;
 }
 
 

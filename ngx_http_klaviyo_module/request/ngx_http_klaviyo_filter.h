@@ -61,9 +61,6 @@ typedef struct {
     ngx_http_klaviyo_arg_e               args[NGX_HTTP_KLAVIYO_FILTER_ARGS];
     ngx_uint_t                           mandatory;
 
-    /* 1: the optional ones are given all or none */
-    ngx_uint_t                           together;
-
     /* 1: works on scalars and is applied to each element of an array */
     ngx_uint_t                           maps;
 

@@ -15,10 +15,7 @@
 
 
 /* the most that "scale" may move the point */
-#define NGX_HTTP_KLAVIYO_FILTER_SCALE   30
-
-/* of an int64_t */
-#define NGX_HTTP_KLAVIYO_FILTER_DIGITS  18
+#define NGX_HTTP_KLAVIYO_FILTER_SCALE  30
 
 
 typedef ngx_int_t (*ngx_http_klaviyo_reckon_pt)(ngx_http_klaviyo_decimal_t *r,
@@ -167,10 +164,6 @@ ngx_http_klaviyo_filter_integral(ngx_http_klaviyo_decimal_t *d, int64_t *n)
         }
 
         value /= 10;
-    }
-
-    if (exponent > NGX_HTTP_KLAVIYO_FILTER_DIGITS) {
-        return NGX_DECLINED;
     }
 
     for ( /* void */ ; exponent > 0; exponent--) {

@@ -281,10 +281,7 @@ ngx_http_klaviyo_filter_join(ngx_http_klaviyo_arena_t *arena,
 
     for (i = 0; i < n; i++) {
         p = ngx_cpymem(p, parts[i].data, parts[i].len);
-
-        if (i + 1 < n) {
-            p = ngx_cpymem(p, args[0].text.data, args[0].text.len);
-        }
+        p = ngx_cpymem(p, args[0].text.data, args[0].text.len);
     }
 }
 

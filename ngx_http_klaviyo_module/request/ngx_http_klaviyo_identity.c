@@ -54,7 +54,7 @@ static ngx_uint_t ngx_http_klaviyo_identity_configured(
     ngx_http_klaviyo_identity_t *identity, ngx_uint_t first, ngx_uint_t last,
     ngx_http_klaviyo_member_t *found);
 static ngx_uint_t ngx_http_klaviyo_identity_first(
-    ngx_http_klaviyo_identity_t *identity, ngx_uint_t from, ngx_uint_t to,
+    ngx_http_klaviyo_identity_t *identity, ngx_uint_t members,
     ngx_uint_t field, ngx_http_klaviyo_member_t *found);
 static ngx_uint_t ngx_http_klaviyo_identity_args(
     ngx_http_klaviyo_arena_t *arena, ngx_http_klaviyo_identity_t *identity,
@@ -303,9 +303,13 @@ ngx_http_klaviyo_identity_id(ngx_str_t *text)
 
     while (p < last) {
 
-        ch = ngx_utf8_decode(&p, last - p);
+        ch = (*p < 0x80) ? *p++ : ngx_utf8_decode(&p, last - p);
 
-        if (ch < 0x20 || ch == 0x7f || ch > 0x10ffff) {
+        if (ch < 0x20
+            || ch == 0x7f
+            || (ch >= 0xd800 && ch <= 0xdfff)
+            || ch > 0x10ffff)
+        {
             return 0;
         }
     }
@@ -337,15 +341,11 @@ ngx_http_klaviyo_identity_cookie(ngx_http_klaviyo_arena_t *arena,
 
     json = ngx_http_klaviyo_json_parse(arena, &plain);
 
-    /* NULL and what is no object have no members */
+    /* what is no object has no members, what is no string is empty */
 
     for (key = ngx_http_klaviyo_identity_members; key->name; key++) {
 
         member = json_object_get(json, key->name);
-
-        if (!json_is_string(member)) {
-            continue;
-        }
 
         ngx_http_klaviyo_data_set_string(data, json_string_value(member),
                                          json_string_length(member));
@@ -404,19 +404,18 @@ static ngx_uint_t
 ngx_http_klaviyo_identity_configured(ngx_http_klaviyo_identity_t *identity,
     ngx_uint_t first, ngx_uint_t last, ngx_http_klaviyo_member_t *found)
 {
-    ngx_uint_t  n, field, got, from, to, level;
+    ngx_uint_t  n, field, got, level, members;
 
     n = 0;
     got = 0;
-    from = 0;
-    to = identity->nrule;
+    members = identity->nrule;
 
     for (level = 0; level < 2; level++) {
 
         for (field = first; field <= last; field++) {
 
             if ((got & ((ngx_uint_t) 1 << field))
-                || !ngx_http_klaviyo_identity_first(identity, from, to, field,
+                || !ngx_http_klaviyo_identity_first(identity, members, field,
                                                     &found[n]))
             {
                 continue;
@@ -430,8 +429,7 @@ ngx_http_klaviyo_identity_configured(ngx_http_klaviyo_identity_t *identity,
             }
         }
 
-        from = to;
-        to = identity->nconfigured;
+        members = identity->nconfigured;
     }
 
     return n;
@@ -440,12 +438,11 @@ ngx_http_klaviyo_identity_configured(ngx_http_klaviyo_identity_t *identity,
 
 static ngx_uint_t
 ngx_http_klaviyo_identity_first(ngx_http_klaviyo_identity_t *identity,
-    ngx_uint_t from, ngx_uint_t to, ngx_uint_t field,
-    ngx_http_klaviyo_member_t *found)
+    ngx_uint_t members, ngx_uint_t field, ngx_http_klaviyo_member_t *found)
 {
     ngx_uint_t  i;
 
-    for (i = from; i < to; i++) {
+    for (i = 0; i < members; i++) {
 
         if (identity->configured[i].field != field) {
             continue;

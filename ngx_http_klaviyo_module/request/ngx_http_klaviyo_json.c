@@ -21,8 +21,11 @@
 #define NGX_HTTP_KLAVIYO_HIGHS       0x8080808080808080ULL
 
 
-static ngx_inline ngx_uint_t ngx_http_klaviyo_json_plain8(u_char *p);
 static size_t ngx_http_klaviyo_json_escape_size(u_char *src, size_t len);
+static size_t ngx_http_klaviyo_json_plain(u_char *p, size_t len);
+static ngx_inline ngx_uint_t ngx_http_klaviyo_json_plain7(u_char *p,
+    size_t len);
+static ngx_inline ngx_uint_t ngx_http_klaviyo_json_plain8(u_char *p);
 static u_char *ngx_http_klaviyo_json_escape_ascii(u_char *dst, u_char ch);
 static ngx_int_t ngx_http_klaviyo_utf8_sequence(u_char *p, u_char *last);
 static size_t ngx_http_klaviyo_utf8_copy(u_char *dst, ngx_str_t *src,
@@ -67,32 +70,18 @@ static const u_char  ngx_http_klaviyo_json_escapes[128] = {
 };
 
 
-/*
- * A borrow may run into the next byte, but only out of a byte that is not
- * plain itself, so that the answer for all eight is exact.
- */
-
-static ngx_inline ngx_uint_t
-ngx_http_klaviyo_json_plain8(u_char *p)
-{
-    uint64_t  w, bad;
-
-    ngx_memcpy(&w, p, sizeof(uint64_t));
-
-    bad = w
-          | (w - NGX_HTTP_KLAVIYO_LOWS * 0x20)
-          | ((w ^ NGX_HTTP_KLAVIYO_LOWS * '"') - NGX_HTTP_KLAVIYO_LOWS)
-          | ((w ^ NGX_HTTP_KLAVIYO_LOWS * '\\') - NGX_HTTP_KLAVIYO_LOWS);
-
-    return (bad & NGX_HTTP_KLAVIYO_HIGHS) == 0;
-}
-
-
 size_t
 ngx_http_klaviyo_json_escape(u_char *dst, u_char *src, size_t len)
 {
+    size_t      plain;
     u_char     *start, *last, *stop;
     ngx_int_t   n;
+
+    /* an empty text may be no address at all, which memcpy() must not see */
+
+    if (len == 0) {
+        return 0;
+    }
 
     if (dst == NULL) {
         return ngx_http_klaviyo_json_escape_size(src, len);
@@ -101,13 +90,14 @@ ngx_http_klaviyo_json_escape(u_char *dst, u_char *src, size_t len)
     start = dst;
     last = src + len;
 
-    while (src < last) {
+    for ( ;; ) {
+        plain = ngx_http_klaviyo_json_plain(src, last - src);
 
-        if (last - src >= 8 && ngx_http_klaviyo_json_plain8(src)) {
-            ngx_memcpy(dst, src, 8);
-            dst += 8;
-            src += 8;
-            continue;
+        dst = ngx_cpymem(dst, src, plain);
+        src += plain;
+
+        if (src == last) {
+            return dst - start;
         }
 
         stop = (last - src >= 8) ? src + 8 : last;
@@ -121,37 +111,32 @@ ngx_http_klaviyo_json_escape(u_char *dst, u_char *src, size_t len)
 
             n = ngx_http_klaviyo_utf8_sequence(src, last);
 
-            if (n > 0) {
-                dst = ngx_cpymem(dst, src, n);
-                src += n;
-
-            } else {
-                dst = ngx_cpymem(dst, "\xEF\xBF\xBD", 3);
-                src -= n;
-            }
+            dst = (n > 0) ? ngx_cpymem(dst, src, n)
+                          : ngx_cpymem(dst, "\xEF\xBF\xBD", 3);
+            src += ngx_abs(n);
         }
     }
-
-    return dst - start;
 }
 
 
 static size_t
 ngx_http_klaviyo_json_escape_size(u_char *src, size_t len)
 {
-    size_t      size;
+    size_t      size, plain;
     u_char      ch, *last, *stop;
     ngx_int_t   n;
 
     size = 0;
     last = src + len;
 
-    while (src < last) {
+    for ( ;; ) {
+        plain = ngx_http_klaviyo_json_plain(src, last - src);
 
-        if (last - src >= 8 && ngx_http_klaviyo_json_plain8(src)) {
-            size += 8;
-            src += 8;
-            continue;
+        size += plain;
+        src += plain;
+
+        if (src == last) {
+            return size;
         }
 
         stop = (last - src >= 8) ? src + 8 : last;
@@ -170,8 +155,78 @@ ngx_http_klaviyo_json_escape_size(u_char *src, size_t len)
             src += ngx_abs(n);
         }
     }
+}
 
-    return size;
+
+/*
+ * How many bytes from "p" on surely stand for themselves, counted by eights.
+ * The last eight overlap with those before rather than being looked at one by
+ * one, since most texts are short.
+ */
+
+static size_t
+ngx_http_klaviyo_json_plain(u_char *p, size_t len)
+{
+    size_t  n;
+
+    if (len < 8) {
+        return ngx_http_klaviyo_json_plain7(p, len) ? len : 0;
+    }
+
+    for (n = 0; len - n >= 8; n += 8) {
+
+        if (!ngx_http_klaviyo_json_plain8(p + n)) {
+            return n;
+        }
+    }
+
+    return ngx_http_klaviyo_json_plain8(p + len - 8) ? len : n;
+}
+
+
+/* up to seven bytes, some of them twice, as eight */
+
+static ngx_inline ngx_uint_t
+ngx_http_klaviyo_json_plain7(u_char *p, size_t len)
+{
+    u_char  buf[8];
+
+    if (len == 0) {
+        return 1;
+    }
+
+    if (len >= 4) {
+        ngx_memcpy(buf, p, 4);
+        ngx_memcpy(buf + 4, p + len - 4, 4);
+
+    } else {
+        ngx_memset(buf, p[0], 8);
+        buf[1] = p[len / 2];
+        buf[2] = p[len - 1];
+    }
+
+    return ngx_http_klaviyo_json_plain8(buf);
+}
+
+
+/*
+ * A borrow may run into the next byte, but only out of a byte that is not
+ * plain itself, so that the answer for all eight is exact.
+ */
+
+static ngx_inline ngx_uint_t
+ngx_http_klaviyo_json_plain8(u_char *p)
+{
+    uint64_t  w, bad;
+
+    ngx_memcpy(&w, p, sizeof(uint64_t));
+
+    bad = w
+          | (w - NGX_HTTP_KLAVIYO_LOWS * 0x20)
+          | ((w ^ NGX_HTTP_KLAVIYO_LOWS * '"') - NGX_HTTP_KLAVIYO_LOWS)
+          | ((w ^ NGX_HTTP_KLAVIYO_LOWS * '\\') - NGX_HTTP_KLAVIYO_LOWS);
+
+    return (bad & NGX_HTTP_KLAVIYO_HIGHS) == 0;
 }
 
 
@@ -681,8 +736,8 @@ ngx_http_klaviyo_json_skip_string(ngx_str_t *text, size_t i)
 json_t *
 ngx_http_klaviyo_json_load(ngx_str_t *text)
 {
-    size_t         flags;
     json_t        *json;
+    size_t         flags;
     json_error_t   error;
 
     flags = JSON_DECODE_ANY|JSON_ALLOW_NUL;

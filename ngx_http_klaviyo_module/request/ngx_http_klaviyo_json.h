@@ -59,7 +59,7 @@ json_t *ngx_http_klaviyo_json_load(ngx_str_t *text);
 
 /*
  * The shortest decimal form that reads back as the same double, as a JSON
- * number without exponent where it fits.  "buf" has at least
+ * number as ngx_http_klaviyo_decimal_format() writes it.  "buf" has at least
  * NGX_HTTP_KLAVIYO_REAL_LEN bytes.  Returns the length; 0 if not finite.
  */
 #define NGX_HTTP_KLAVIYO_REAL_LEN  64

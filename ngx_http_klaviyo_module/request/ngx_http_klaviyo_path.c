@@ -312,8 +312,8 @@ static ngx_http_klaviyo_segment_t *
 ngx_http_klaviyo_path_shorthand(ngx_http_klaviyo_path_parser_t *pp,
     ngx_http_klaviyo_segment_t *segment)
 {
-    u_char  *name, *start;
     size_t   len;
+    u_char  *name, *start;
 
     start = pp->pos;
 
@@ -495,8 +495,8 @@ ngx_http_klaviyo_path_index(ngx_http_klaviyo_path_parser_t *pp,
 static json_t *
 ngx_http_klaviyo_path_quoted(ngx_http_klaviyo_path_parser_t *pp)
 {
-    u_char     *p, *start;
     json_t     *json;
+    u_char     *p, *start;
     ngx_str_t   text;
 
     start = pp->pos + 1;
@@ -547,7 +547,7 @@ ngx_http_klaviyo_path_requote(u_char *dst, u_char *src, u_char *last)
         if (*src == '"') {
             *dst++ = '\\';
 
-        } else if (*src == '\\' && last - src > 1) {
+        } else if (*src == '\\') {
 
             if (*++src != '\'') {
                 *dst++ = '\\';

@@ -39,6 +39,7 @@ static u_char *ngx_http_klaviyo_phone_skip(u_char *p, u_char *last);
 static ngx_int_t ngx_http_klaviyo_phone_national(
     ngx_http_klaviyo_country_t *country, u_char *digits, size_t len,
     size_t *skip);
+static ngx_uint_t ngx_http_klaviyo_phone_known(u_char *digits, size_t len);
 static ngx_uint_t ngx_http_klaviyo_phone_fits(
     ngx_http_klaviyo_country_t *country, u_char *digits, size_t len);
 static ngx_uint_t ngx_http_klaviyo_phone_begins(u_char *digits, size_t len,
@@ -353,6 +354,10 @@ ngx_http_klaviyo_phone_format(u_char *buf, void *country, ngx_str_t *text)
     {
         skip = ngx_strlen(c->abroad);
 
+        if (!ngx_http_klaviyo_phone_known(&digits[skip], len - skip)) {
+            return 0;
+        }
+
     } else if (ngx_http_klaviyo_phone_national(c, digits, len, &skip)
                == NGX_OK)
     {
@@ -500,6 +505,34 @@ ngx_http_klaviyo_phone_national(ngx_http_klaviyo_country_t *country,
     }
 
     return NGX_OK;
+}
+
+
+/*
+ * Whether the digits are a code and a number of that country.  Not asked for
+ * a number with "+", since not all codes are those of countries.
+ */
+
+static ngx_uint_t
+ngx_http_klaviyo_phone_known(u_char *digits, size_t len)
+{
+    size_t                       n;
+    ngx_uint_t                   i;
+    ngx_http_klaviyo_country_t  *country;
+
+    for (i = 0; i < NGX_HTTP_KLAVIYO_COUNTRIES; i++) {
+        country = &ngx_http_klaviyo_countries[i];
+
+        n = ngx_strlen(country->code);
+
+        if (ngx_http_klaviyo_phone_begins(digits, len, country->code)
+            && ngx_http_klaviyo_phone_fits(country, digits + n, len - n))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

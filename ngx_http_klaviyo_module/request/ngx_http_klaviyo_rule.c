@@ -392,9 +392,10 @@ ngx_http_klaviyo_rule_text(ngx_conf_t *cf, ngx_http_klaviyo_rule_t *rule,
         return NGX_ERROR;
     }
 
-    p = ngx_cpymem(rule->text.data, text.data, text.len);
+    p = rule->text.data;
 
     if (text.len) {
+        p = ngx_cpymem(p, text.data, text.len);
         p = ngx_cpymem(p, " | ", 3);
     }
 
@@ -1126,7 +1127,8 @@ ngx_http_klaviyo_rule_nodes(ngx_http_klaviyo_compile_t *compile,
         nested.nest++;
     }
 
-    if (ngx_http_klaviyo_block(reader->cf, NGX_HTTP_KLAVIYO_OBJECT_CONF, &nested)
+    if (ngx_http_klaviyo_block(reader->cf, NGX_HTTP_KLAVIYO_OBJECT_CONF,
+                               &nested)
         != NGX_CONF_OK)
     {
         return NGX_CONF_ERROR;

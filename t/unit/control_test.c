@@ -642,7 +642,7 @@ no_wake_up_is_lost_between_two_processes(void **state)
     ngx_atomic_t     *published;
     struct pollfd     pfd;
 
-    total = 20000;
+    total = 100000;
     seen = 0;
 
     published = mmap(NULL, ngx_pagesize, PROT_READ|PROT_WRITE,
@@ -658,8 +658,16 @@ no_wake_up_is_lost_between_two_processes(void **state)
 
             /* the next one only when this one was seen */
 
-            while (published[8] < i) {
-                ngx_sched_yield();
+            for (n = 0; published[8] < i; n++) {
+                if (n > 1000) {
+                    ngx_sched_yield();
+                }
+            }
+
+            /* at any moment of the other's going to sleep */
+
+            for (n = ngx_random() % 200; n; n--) {
+                ngx_cpu_pause();
             }
         }
 

@@ -527,6 +527,15 @@ test_currency_is_three_capitals_or_left_out(void **state)
                                     "value_currency"));
         assert_int_equal(u->limits, 1);
     }
+
+    /* what stands behind the text is not part of it */
+
+    u = unit_event(state);
+    u->event.currency = unit_string("USD");
+    u->event.currency.text.len = 2;
+
+    assert_null(json_object_get(unit_attributes(unit_render(u)),
+                                "value_currency"));
 }
 
 

@@ -220,6 +220,16 @@ test_plain_text_is_copied(void **state)
 
 
 static void
+test_an_empty_text_needs_no_address(void **state)
+{
+    u_char  dst[1];
+
+    assert_int_equal(ngx_http_klaviyo_json_escape(NULL, NULL, 0), 0);
+    assert_int_equal(ngx_http_klaviyo_json_escape(dst, NULL, 0), 0);
+}
+
+
+static void
 test_quotes_and_controls_are_escaped(void **state)
 {
     assert_escaped("\"\\/", "\\\"\\\\/");
@@ -228,34 +238,52 @@ test_quotes_and_controls_are_escaped(void **state)
 }
 
 
-/* each byte at each place of a word, alone among plain ones */
+static size_t
+unit_escaped_len(u_char ch)
+{
+    if (ch == 0) {
+        return 0;
+    }
+
+    if (ch >= 0x80) {
+        return 3;
+    }
+
+    if (ch == '"' || ch == '\\') {
+        return 2;
+    }
+
+    if (ch >= 0x20) {
+        return 1;
+    }
+
+    return ngx_strchr("\b\t\n\f\r", ch) ? 2 : 6;
+}
+
+
+/* texts of each length, with each byte at each place among plain ones */
 
 static void
 test_every_byte_is_seen_at_every_place(void **state)
 {
+    size_t       i, len, size;
     u_char       text[19], dst[64];
-    size_t       size, n;
-    ngx_uint_t   i, ch;
+    ngx_uint_t   ch;
 
     for (ch = 0; ch < 256; ch++) {
-        for (i = 0; i < sizeof(text); i++) {
+        for (len = 1; len <= sizeof(text); len++) {
+            for (i = 0; i < len; i++) {
 
-            ngx_memset(text, '!', sizeof(text));
-            text[i] = (u_char) ch;
+                ngx_memset(text, '!', sizeof(text));
+                text[i] = (u_char) ch;
 
-            n = ngx_http_klaviyo_json_escape(NULL, &text[i], 1);
+                size = len - 1 + unit_escaped_len((u_char) ch);
 
-            size = ngx_http_klaviyo_json_escape(dst, text, sizeof(text));
-
-            assert_int_equal(size, sizeof(text) - 1 + n);
-            assert_int_equal(size,
-                             ngx_http_klaviyo_json_escape(NULL, text,
-                                                          sizeof(text)));
-            assert_int_equal(n, ch == 0 ? 0
-                                : ch >= 0x80 ? 3
-                                : ch == '"' || ch == '\\' ? 2
-                                : ch >= 0x20 ? 1
-                                : strchr("\b\t\n\f\r", (int) ch) ? 2 : 6);
+                assert_int_equal(ngx_http_klaviyo_json_escape(NULL, text, len),
+                                 size);
+                assert_int_equal(ngx_http_klaviyo_json_escape(dst, text, len),
+                                 size);
+            }
         }
     }
 }
@@ -540,8 +568,8 @@ test_every_type_of_text_is_parsed(void **state)
 static void
 test_what_is_not_json_gives_nothing(void **state)
 {
-    ngx_uint_t                 i;
     ngx_str_t                 *text;
+    ngx_uint_t                 i;
     ngx_http_klaviyo_arena_t  *arena;
 
     static ngx_str_t  bad[] = {
@@ -550,7 +578,7 @@ test_what_is_not_json_gives_nothing(void **state)
         ngx_string("{"),
         ngx_string("[1"),
         ngx_string("[1]]"),
-        ngx_string("]]]]"),
+        ngx_string("]]]]["),
         ngx_string("{\"a\"}"),
         ngx_string("\""),
         ngx_string("\"\\"),
@@ -597,6 +625,7 @@ test_integers_beyond_64_bits_become_reals(void **state)
 static void
 test_deep_texts_are_refused_before_they_cost_anything(void **state)
 {
+    size_t                     left;
     ngx_str_t                 *text;
     ngx_http_klaviyo_arena_t  *arena;
 
@@ -605,7 +634,7 @@ test_deep_texts_are_refused_before_they_cost_anything(void **state)
     text = unit_nest(state, "[", "1", "]", 64);
     assert_non_null(ngx_http_klaviyo_json_parse(arena, text));
 
-    arena->left = 100;
+    left = arena->left;
 
     text = unit_nest(state, "[", "1", "]", 65);
     assert_null(ngx_http_klaviyo_json_parse(arena, text));
@@ -619,7 +648,7 @@ test_deep_texts_are_refused_before_they_cost_anything(void **state)
     assert_null(ngx_http_klaviyo_json_parse(arena, text));
     assert_int_equal(arena->limits, 3);
 
-    assert_int_equal(arena->left, 100);
+    assert_int_equal(arena->left, left);
 }
 
 
@@ -717,7 +746,10 @@ test_reals_are_written_in_shortest_form(void **state)
     assert_real(0.1 + 0.2, "0.30000000000000004");
     assert_real(1.0 / 3, "0.3333333333333333");
     assert_real(100.0, "100");
-    assert_real(1e21, "1000000000000000000000");
+    assert_real(9007199254740993.0, "9007199254740992");
+    assert_real(1e18, "1000000000000000000");
+    assert_real(9223372036854775808.0, "9.223372036854776e18");
+    assert_real(1e21, "1e21");
     assert_real(1e-7, "0.0000001");
     assert_real(123456789.125, "123456789.125");
     assert_real(1e300, "1e300");
@@ -731,8 +763,8 @@ static void
 test_reals_read_back_the_same(void **state)
 {
     char        buf[NGX_HTTP_KLAVIYO_REAL_LEN + 1];
-    size_t      len;
     double      value;
+    size_t      len;
     uint64_t    bits;
     ngx_uint_t  i;
 
@@ -773,6 +805,7 @@ main(void)
 {
     const struct CMUnitTest  tests[] = {
         unit_arena_test(test_plain_text_is_copied),
+        unit_arena_test(test_an_empty_text_needs_no_address),
         unit_arena_test(test_quotes_and_controls_are_escaped),
         unit_arena_test(test_every_byte_is_seen_at_every_place),
         unit_arena_test(test_nul_is_left_out),

@@ -211,12 +211,21 @@ test_the_match_limit_ends_a_catastrophic_pattern(void **state)
 
     re = unit_regex(state, "^(a+)+$", 0);
 
-    text = unit_fill(*state, 'a', 40);
-    text->data[39] = 'b';
+    /* 2^18 ways: more than our limit, less than that of PCRE2 */
+
+    text = unit_fill(*state, 'a', 19);
+    text->data[18] = 'b';
 
     assert_int_equal(unit_exec(re, text), NGX_ABORT);
 
+    text->len = 5;
+
+    assert_int_equal(unit_exec(re, text), NGX_OK);
+
     re = unit_regex(state, "^(a|aa)+$", NGX_HTTP_KLAVIYO_REGEX_UTF);
+
+    text = unit_fill(*state, 'a', 40);
+    text->data[39] = 'b';
 
     assert_int_equal(unit_exec(re, text), NGX_ABORT);
 }
@@ -369,6 +378,9 @@ test_a_glob_matches_the_whole_text_and_any_of_it(void **state)
 
     assert_match(unit_regex(state, "*", flags), "");
     assert_match(unit_regex(state, "**", flags), "a/b");
+    assert_match(unit_regex(state, "a**b", flags), "axb");
+    assert_match(unit_regex(state, "a/**/b", flags), "a/x/b");
+    assert_no_match(unit_regex(state, "a/**/b", flags), "a/b");
     assert_no_match(unit_regex(state, "a", flags), "ab");
 }
 
@@ -489,6 +501,8 @@ test_an_alternative_at_the_top_leaves_no_prefix(void **state)
     assert_prefix("^/a\\Q(\\Eb|c", "");
     assert_prefix("^/a(?#(()b|c", "");
     assert_prefix("^/a(?x) # (\nb|c", "");
+    assert_prefix("^/a(?x) # (\nb|c # )\n", "");
+    assert_prefix("^/a[[:alpha:](]b|c[[:alpha:])]", "");
     assert_prefix("^/a[[:alpha:](]b|c", "");
     assert_prefix("^/a[\\Q](]\\E]|c", "");
     assert_prefix("^/a[\\](]b|c", "");

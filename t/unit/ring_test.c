@@ -468,6 +468,30 @@ a_full_ring_drops_the_new_event(void **state)
 
 
 static void
+a_ring_is_filled_to_its_last_byte(void **state)
+{
+    size_t       len;
+    fixture_t   *f = *state;
+    ngx_uint_t   i;
+
+    own(f);
+
+    for (i = 1; free_bytes(f) > 8192; i++) {
+        assert_int_equal(put(f, i, 1000), NGX_OK);
+    }
+
+    len = free_bytes(f) - 24;
+
+    assert_int_equal(put(f, i, len + 1), NGX_DECLINED);
+    assert_int_equal(put(f, i, len), NGX_OK);
+    assert_int_equal(free_bytes(f), 0);
+    assert_int_equal(put(f, i + 1, 0), NGX_DECLINED);
+
+    assert_slot(f, claim(f, ALL), 1, i);
+}
+
+
+static void
 an_event_larger_than_half_of_the_ring_is_refused(void **state)
 {
     size_t                         half;
@@ -1232,10 +1256,16 @@ backfill_never_writes_beyond_the_text(void **state)
     put_text(f, unit_str(""), 1, 5);
 
     slot = claim(f, ALL);
+
+    /* what follows the text would make it a "false" */
+
+    ngx_http_klaviyo_record_text(nth(f, slot, 1))[5] = 'e';
+
     ngx_http_klaviyo_ring_backfill(f->ring, slot, 1000);
 
     assert_record(f, slot, 0, "false");
     assert_record(f, slot, 1, "xfals");
+    assert_int_equal(ngx_http_klaviyo_record_text(nth(f, slot, 1))[5], 'e');
     assert_record(f, slot, 2, "xtrue ");
     assert_record(f, slot, 3, "xfalse");
     assert_record(f, slot, 4, "xtruee");
@@ -1855,6 +1885,8 @@ drain_slot(fixture_t *f, ngx_int_t slot)
 {
     ngx_http_klaviyo_record_t  *record;
 
+    assert_in_range(slot, 0, NGX_HTTP_KLAVIYO_RING_SLOTS - 1);
+
     for (record = ngx_http_klaviyo_ring_first(f->ring, slot);
          record;
          record = ngx_http_klaviyo_ring_next(f->ring, slot, record))
@@ -1865,8 +1897,19 @@ drain_slot(fixture_t *f, ngx_int_t slot)
         got.times[record->id]++;
         got.n++;
     }
+}
 
-    ngx_http_klaviyo_ring_finish(f->ring, slot);
+
+static void
+finish_all(fixture_t *f)
+{
+    ngx_int_t  slot;
+
+    for (slot = 0; slot < NGX_HTTP_KLAVIYO_RING_SLOTS; slot++) {
+        ngx_http_klaviyo_ring_finish(f->ring, slot);
+    }
+
+    assert_stat(f, 0, 0);
 }
 
 
@@ -1881,8 +1924,6 @@ drain(fixture_t *f)
 
     own(f);
 
-    ngx_http_klaviyo_ring_stat(f->ring, &stat);
-
     for ( ;; ) {
         slot = ngx_http_klaviyo_ring_adopt(f->ring);
         if (slot == NGX_DECLINED) {
@@ -1891,6 +1932,9 @@ drain(fixture_t *f)
 
         drain_slot(f, slot);
     }
+
+    ngx_http_klaviyo_ring_stat(f->ring, &stat);
+    assert_int_equal(stat.events, got.n + stat.unclaimed);
 
     for ( ;; ) {
         slot = ngx_http_klaviyo_ring_claim(f->ring, 3, ANY, NULL);
@@ -1901,7 +1945,10 @@ drain(fixture_t *f)
         drain_slot(f, slot);
     }
 
-    assert_stat(f, 0, 0);
+    ngx_http_klaviyo_ring_stat(f->ring, &stat);
+    assert_int_equal(stat.events, got.n);
+
+    finish_all(f);
     assert_false(ngx_http_klaviyo_ring_busy(f->ring));
 
     /* the ring goes on to work */
@@ -1910,14 +1957,8 @@ drain(fixture_t *f)
         assert_int_equal(put_rule(f, RULES - 1, 60 + i, stat.size / 3),
                          NGX_OK);
         assert_slot(f, claim(f, ALL), 60 + i, 60 + i);
-        ngx_http_klaviyo_ring_finish(f->ring, 0);
-
-        for (slot = 0; slot < NGX_HTTP_KLAVIYO_RING_SLOTS; slot++) {
-            ngx_http_klaviyo_ring_finish(f->ring, slot);
-        }
+        finish_all(f);
     }
-
-    assert_stat(f, 0, 0);
 
     for (i = 0; i < RULES - 1; i++) {
         got.seen += counters(f, i)->seen;
@@ -2185,6 +2226,65 @@ a_kill_in_claim_loses_and_doubles_nothing(void **state)
 }
 
 
+/*
+ * The old owner has looked at what there is to claim, and freed the lock, when
+ * a newer generation takes the ring over and claims it.
+ */
+
+static void
+a_claim_that_is_overtaken_gets_nothing(void **state)
+{
+    int           status;
+    fixture_t    *f = *state, old;
+    ngx_int_t     slot;
+    ngx_pid_t     pid;
+    ngx_uint_t    locked;
+
+    fill_before(f, 0);
+    old = *f;
+
+    pid = unit_fork();
+
+    if (pid == 0) {
+        if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) == -1) {
+            _exit(1);
+        }
+
+        (void) ngx_http_klaviyo_ring_own(old.ring);
+        raise(SIGSTOP);
+
+        slot = ngx_http_klaviyo_ring_claim(old.ring, 5, ANY, NULL);
+        _exit(slot == NGX_DECLINED ? 2 : 3);
+    }
+
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+
+    if (!WIFSTOPPED(status)) {
+        skip();
+    }
+
+    locked = 0;
+
+    while (!locked || *f->ring->shpool->mutex.lock) {
+        locked = locked || *f->ring->shpool->mutex.lock;
+
+        assert_int_equal(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFSTOPPED(status));
+    }
+
+    reload(f);
+    own(f);
+    slot = claim(f, 7);
+
+    assert_int_equal(ptrace(PTRACE_CONT, pid, NULL, NULL), 0);
+    assert_int_equal(unit_wait(pid), 2);
+
+    assert_slot(f, slot, 1, 7);
+    assert_slot(f, claim(f, ALL), 8, 12);
+}
+
+
 static void
 split_run(fixture_t *f, ngx_int_t unused)
 {
@@ -2311,6 +2411,7 @@ main(void)
         ring_test(events_come_out_in_order_and_once),
         ring_test(the_bytes_and_the_age_of_what_is_unclaimed_are_known),
         ring_test(a_full_ring_drops_the_new_event),
+        ring_test(a_ring_is_filled_to_its_last_byte),
         ring_test(an_event_larger_than_half_of_the_ring_is_refused),
         ring_test(a_range_is_closed_by_its_limits),
         ring_test(a_range_has_no_id_twice),
@@ -2342,6 +2443,7 @@ main(void)
         ring_test(a_kill_in_put_leaves_all_or_nothing),
         ring_test(a_kill_in_own_loses_nothing),
         ring_test(a_kill_in_claim_loses_and_doubles_nothing),
+        ring_test(a_claim_that_is_overtaken_gets_nothing),
         ring_test(a_kill_in_split_loses_and_doubles_nothing),
         ring_test(a_kill_in_adopt_and_release_loses_and_doubles_nothing),
         ring_test(a_kill_in_finish_sends_nothing_again_that_was_counted),

@@ -419,6 +419,13 @@ a_single_event_goes_when_linger_ends(void **state)
     pass(10);
     assert_true(run(f) == NGX_TIMER_INFINITE);
     assert_int_equal(ncalls, 1);
+
+    /* also if nobody looked in time */
+
+    put(f, 1);
+    pass(5000);
+    (void) run(f);
+    assert_int_equal(ncalls, 2);
 }
 
 
@@ -652,6 +659,20 @@ a_request_that_cannot_start_is_a_failure(void **state)
 
 
 static void
+a_status_that_does_not_exist_is_a_failure(void **state)
+{
+    fixture_t *f = *state;
+
+    put(f, 10);
+    (void) run(f);
+    answer(f, 0, 999, "");
+
+    assert_int_equal(f->sender.state->answers[5], 1);
+    assert_int_equal(f->sender.state->state, NGX_HTTP_KLAVIYO_SENDER_BACKOFF);
+}
+
+
+static void
 a_refused_key_stops_and_is_tried_each_minute(void **state)
 {
     fixture_t *f = *state;
@@ -782,6 +803,25 @@ without_a_pointer_halving_finds_the_bad_event(void **state)
 
 
 static void
+a_single_event_that_klaviyo_knows_is_sent_without_a_pointer_too(void **state)
+{
+    fixture_t *f = *state;
+
+    f->account.batch_events = 1;
+
+    put(f, 1);
+    (void) run(f);
+
+    answer(f, 0, 400, "{\"errors\":[{\"code\":\"duplicate\",\"detail\":"
+                      "\"unique_id already exists\"}]}");
+
+    assert_int_equal(f->counters->sent, 1);
+    assert_int_equal(letters(f), 0);
+    assert_true(run(f) == NGX_TIMER_INFINITE);
+}
+
+
+static void
 a_single_event_that_is_too_large_dies(void **state)
 {
     fixture_t *f = *state;
@@ -844,6 +884,30 @@ after_twenty_deaths_in_a_row_nothing_more_dies(void **state)
     (void) run(f);
     answer_pointed(f, ncalls - 1, 0, 0);
     assert_int_equal(f->counters->dead, 21);
+    assert_conserved(f);
+}
+
+
+static void
+in_a_fault_a_repeated_event_is_no_reason_to_go_on(void **state)
+{
+    fixture_t *f = *state;
+
+    put(f, 30);
+    (void) run(f);
+
+    answer_pointed(f, 0, 0, 9);
+    answer_pointed(f, 1, 0, 9);
+    answer_pointed(f, 2, 0, 9);
+    assert_int_equal(f->sender.fault, 1);
+
+    pass(60000);
+    (void) run(f);
+    answer(f, ncalls - 1, 400, REPEATED);
+
+    assert_int_equal(f->counters->sent, 1);
+    assert_int_equal(f->sender.fault, 1);
+    assert_int_equal(f->sender.state->state, NGX_HTTP_KLAVIYO_SENDER_STOPPED);
     assert_conserved(f);
 }
 
@@ -917,7 +981,20 @@ not_more_than_sixty_die_in_a_minute(void **state)
     assert_int_equal(f->sender.state->state, NGX_HTTP_KLAVIYO_SENDER_STOPPED);
     assert_conserved(f);
 
-    /* in the next minute the next ones */
+    for (i = 0; i < ncalls; i++) {
+        if (calls[i].open) {
+            answer(f, i, 202, "");
+        }
+    }
+
+    assert_int_equal(f->sender.fault, 1);
+
+    /* in the next minute none, before one is accepted */
+
+    pass(60000);
+    (void) run(f);
+    answer_pointed(f, ncalls - 1, 0, 1);
+    assert_int_equal(f->counters->dead, 60);
 
     pass(60000);
     (void) run(f);
@@ -1111,6 +1188,21 @@ draining_does_not_ignore_retry_after(void **state)
 
 
 static void
+draining_does_not_try_a_refused_account(void **state)
+{
+    fixture_t *f = *state;
+
+    put(f, 10);
+    (void) run(f);
+    answer(f, 0, 401, DENIED);
+
+    ngx_http_klaviyo_sender_drain(&f->sender, 1);
+    (void) run(f);
+    assert_int_equal(ncalls, 1);
+}
+
+
+static void
 draining_without_claim_sends_nothing_more(void **state)
 {
     fixture_t *f = *state;
@@ -1235,14 +1327,17 @@ main(void)
         test(an_answer_cannot_stop_an_account_for_a_day),
         test(throttled_without_retry_after_backs_off),
         test(a_request_that_cannot_start_is_a_failure),
+        test(a_status_that_does_not_exist_is_a_failure),
         test(a_refused_key_stops_and_is_tried_each_minute),
 
         test(a_pointed_event_dies_and_the_others_go_on),
         test(an_event_that_klaviyo_knows_is_sent),
         test(all_events_pointed_at_finish_the_batch),
         test(without_a_pointer_halving_finds_the_bad_event),
+        test(a_single_event_that_klaviyo_knows_is_sent_without_a_pointer_too),
         test(a_single_event_that_is_too_large_dies),
         test(after_twenty_deaths_in_a_row_nothing_more_dies),
+        test(in_a_fault_a_repeated_event_is_no_reason_to_go_on),
         test(in_a_fault_new_events_are_tried_in_turn),
         test(not_more_than_sixty_die_in_a_minute),
         test(an_event_stays_while_its_letter_cannot_be_written),
@@ -1254,6 +1349,7 @@ main(void)
         test(a_dry_run_that_cannot_be_written_keeps_the_events),
         test(draining_waits_for_no_linger_and_no_long_backoff),
         test(draining_does_not_ignore_retry_after),
+        test(draining_does_not_try_a_refused_account),
         test(draining_without_claim_sends_nothing_more),
         test(stopping_gives_the_slots_back),
         test(who_lost_the_ring_finishes_and_claims_no_more),

@@ -27,7 +27,10 @@
 #define unit_test(f)                                                          \
     cmocka_unit_test_setup_teardown(f, unit_setup, unit_teardown)
 
-/* ngx_str_t * of a literal, NUL bytes inside included */
+/*
+ * ngx_str_t * of a literal, NUL bytes inside included; it lives as long as the
+ * block it stands in
+ */
 #define unit_str(s)                                                           \
     (&(ngx_str_t) { sizeof(s) - 1, (u_char *) (s) })
 

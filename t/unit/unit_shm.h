@@ -105,7 +105,7 @@ unit_shm_unlock(ngx_shm_zone_t *zone, ngx_pid_t pid)
 }
 
 
-/* a child ends with _exit() and asserts nothing */
+/* a child ends with _exit() and asserts nothing; it doesn't outlive us */
 
 static ngx_inline ngx_pid_t
 unit_fork(void)
@@ -117,6 +117,10 @@ unit_fork(void)
 
     if (pid == 0) {
         ngx_pid = ngx_getpid();
+
+#if (NGX_HAVE_PR_SET_DUMPABLE)
+        (void) prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+#endif
     }
 
     return pid;

@@ -480,7 +480,7 @@ sub processes_of {
         $title =~ s/\0+\z//;
         $title =~ s/\0/ /g;
 
-        next if $title !~ m{\A(?:nginx:|\S*/$binary) } || $state eq 'Z';
+        next if $title !~ m{\A(?:nginx:|(?:\S*/)?\Q$binary\E) } || $state eq 'Z';
 
         push @found, {
             pid => $pid, ppid => $ppid, title => $title,

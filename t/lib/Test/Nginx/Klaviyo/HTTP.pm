@@ -31,6 +31,10 @@ sub new {
 }
 
 
+# a visitor's, unless the test has another one, or undef
+my $agent = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101'
+    . ' Firefox/140.0';
+
 # A whole request and its answer.  Options: headers => { NAME => TEXT or
 # [TEXT...] }, body, close => 1, version => '1.0'.
 
@@ -56,8 +60,10 @@ sub post {
 sub text {
     my ($method, $uri, %opt) = @_;
     my %headers = %{$opt{headers} || {}};
+    my %given = map { lc $_ => 1 } keys %headers;
 
-    $headers{Host} = 'localhost' if !grep { lc eq 'host' } keys %headers;
+    $headers{Host} = 'localhost' if !$given{host};
+    $headers{'User-Agent'} = $agent if !$given{'user-agent'};
     $headers{Connection} = 'close' if $opt{close};
 
     if (defined $opt{body}) {
