@@ -1153,6 +1153,8 @@ ngx_http_klaviyo_init_rule(ngx_conf_t *cf, ngx_http_klaviyo_main_conf_t *kmcf,
     ngx_uint_t                   i, n;
     ngx_http_klaviyo_account_t  **account;
 
+    ngx_http_klaviyo_rule_captures(rule);
+
     if (rule->account_name.len) {
         rule->account = ngx_http_klaviyo_account_find(&kmcf->accounts,
                                                       &rule->account_name);

@@ -177,7 +177,10 @@ void ngx_http_klaviyo_control_awake(ngx_http_klaviyo_control_t *control);
  */
 ngx_msec_t ngx_http_klaviyo_control_start(ngx_http_klaviyo_control_t *control);
 
-/* It has lived long enough, or ends in good order: the throttle is reset. */
+/*
+ * It has lived long enough, or ends in good order: the throttle is reset.  One
+ * that is gone after a later ..._beat() has crashed.
+ */
 void ngx_http_klaviyo_control_settle(ngx_http_klaviyo_control_t *control);
 
 /* Every second: "the background process lives".  Epoch seconds in status. */

@@ -303,8 +303,6 @@ ngx_http_klaviyo_ring_move(ngx_http_klaviyo_ring_place_t *place,
     ngx_memory_barrier();
 
     place->current = next;
-
-    ngx_memory_barrier();
 }
 
 
@@ -618,6 +616,8 @@ ngx_http_klaviyo_ring_occupy(ngx_http_klaviyo_ring_t *ring,
     slot->state = NGX_HTTP_KLAVIYO_SLOT_NEW;
 
     ngx_http_klaviyo_ring_move(&ring->sh->cursor, to);
+
+    ngx_memory_barrier();
 
     slot->state = NGX_HTTP_KLAVIYO_SLOT_USED;
 

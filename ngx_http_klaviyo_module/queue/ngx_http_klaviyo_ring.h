@@ -128,7 +128,8 @@ ngx_int_t ngx_http_klaviyo_ring_claim(ngx_http_klaviyo_ring_t *ring,
 
 /*
  * Takes over the oldest slot that waits or whose owner is dead; only the
- * ring's owner may.  Returns its number or NGX_DECLINED.
+ * ring's owner may.  Returns its number or NGX_DECLINED.  A slot without an
+ * unfinished record is freed on the way.
  */
 ngx_int_t ngx_http_klaviyo_ring_adopt(ngx_http_klaviyo_ring_t *ring);
 

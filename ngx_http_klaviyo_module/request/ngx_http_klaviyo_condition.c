@@ -136,7 +136,8 @@ ngx_http_klaviyo_condition_text(ngx_http_klaviyo_compile_t *compile,
         c->regex = ngx_http_klaviyo_regex_compile(compile->cf->pool, &c->text,
                                     flags | NGX_HTTP_KLAVIYO_REGEX_UTF, &err);
         if (c->regex == NULL) {
-            ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0, "%V", &err);
+            ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
+                               "invalid pattern \"%V\": %V", &c->text, &err);
             return NGX_ERROR;
         }
 

@@ -64,7 +64,7 @@ static ngx_http_klaviyo_filter_t  ngx_http_klaviyo_filters[] = {
     NGX_HTTP_KLAVIYO_FILTER("formdecode", formdecode, NONE, NONE, 0, 1, 0),
     NGX_HTTP_KLAVIYO_FILTER("base64", base64, NONE, NONE, 0, 1, 0),
     NGX_HTTP_KLAVIYO_FILTER("base64url", base64, NONE, NONE, 0, 1, 0),
-    NGX_HTTP_KLAVIYO_FILTER("json", json, PATH, NONE, 0, 0, 0),
+    NGX_HTTP_KLAVIYO_FILTER("json", json, PATH, NONE, 0, 2, 0),
     NGX_HTTP_KLAVIYO_FILTER("jwt", jwt, PATH, NONE, 0, 1, 0),
     NGX_HTTP_KLAVIYO_FILTER("form", form, NONE, NONE, 0, 1, 0),
     NGX_HTTP_KLAVIYO_FILTER("kv", kv, SEP, SEP, 0, 1, 0),
@@ -429,6 +429,12 @@ ngx_http_klaviyo_filter_apply(ngx_http_klaviyo_arena_t *arena,
     }
 
     if (!json_is_array(data->json)) {
+
+        if (filter->maps == 2) {
+            filter->run(arena, data, args, nargs);
+            return;
+        }
+
         ngx_http_klaviyo_data_missing(data);
         return;
     }

@@ -61,7 +61,8 @@ typedef struct {
     ngx_http_klaviyo_arg_e               args[NGX_HTTP_KLAVIYO_FILTER_ARGS];
     ngx_uint_t                           mandatory;
 
-    /* 1: works on scalars and is applied to each element of an array */
+    /* 1: works on scalars and is applied to each element of an array;
+     * 2: the same, and takes objects too */
     ngx_uint_t                           maps;
 
     /* 1: runs on a missing value too */

@@ -165,6 +165,8 @@ ngx_http_klaviyo_create_ctx(ngx_http_request_t *r)
     ctx->conf = ngx_http_get_module_loc_conf(r, ngx_http_klaviyo_module);
     ctx->uri = r->uri;
     ctx->query = r->args;
+    ctx->method_name = r->method_name;
+    ctx->method = r->method;
 
     ngx_http_klaviyo_arena_init(&ctx->arena, r->pool,
                                 NGX_HTTP_KLAVIYO_ARENA_SIZE);
@@ -293,6 +295,10 @@ ngx_http_klaviyo_log_handler(ngx_http_request_t *r)
     }
 
     ctx->logged = 1;
+
+    /* nginx may answer as soon as it has found the location */
+
+    (void) ngx_http_klaviyo_locate_handler(r);
 
     if (ngx_http_klaviyo_scope_enter(ctx, &scope) != NGX_OK) {
         return NGX_OK;

@@ -44,6 +44,8 @@ typedef struct {
     /* as they came */
     ngx_str_t                            uri;
     ngx_str_t                            query;
+    ngx_str_t                            method_name;
+    ngx_uint_t                           method;
 
     ngx_uint_t                           sequence;   /* in default ids */
 
@@ -94,14 +96,18 @@ ngx_int_t ngx_http_klaviyo_track_id(ngx_http_klaviyo_ctx_t *ctx,
 
 
 /*
- * While rules are evaluated, URI and arguments are as they came and the rule's
- * captures are set; then all is put back, the variables' cache too.
+ * While rules are evaluated, method, URI and arguments are as they came and the
+ * rule's captures are set; then all is put back, the variables' cache too.
  */
 typedef struct {
     ngx_str_t                            uri;
     ngx_str_t                            args;
+    ngx_str_t                            method_name;
+    ngx_uint_t                           method;
+    void                               **loc_conf;
     ngx_http_variable_value_t           *variables;
     ngx_http_klaviyo_rule_t             *rule;     /* whose captures are set */
+    unsigned                             own:1;    /* values may be ours only */
 } ngx_http_klaviyo_scope_t;
 
 ngx_int_t ngx_http_klaviyo_scope_enter(ngx_http_klaviyo_ctx_t *ctx,

@@ -68,6 +68,10 @@ static ngx_int_t ngx_http_klaviyo_route_pattern(ngx_conf_t *cf,
     ngx_http_klaviyo_route_t *route, ngx_str_t *token, ngx_str_t *last);
 static ngx_int_t ngx_http_klaviyo_route_captures(ngx_conf_t *cf,
     ngx_http_klaviyo_rule_t *rule, ngx_http_klaviyo_route_t *route);
+static ngx_int_t ngx_http_klaviyo_route_capture(ngx_conf_t *cf,
+    ngx_http_klaviyo_capture_t *capture, ngx_str_t *name);
+static ngx_int_t ngx_http_klaviyo_capture_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_klaviyo_rule_name(
     ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_reader_t *reader,
     ngx_str_t *name, ngx_http_klaviyo_name_t **found);
@@ -93,6 +97,7 @@ static char *ngx_http_klaviyo_rule_items(ngx_http_klaviyo_compile_t *compile,
     ngx_http_klaviyo_reader_t *reader, ngx_uint_t offset);
 static char *ngx_http_klaviyo_rule_nodes(ngx_http_klaviyo_compile_t *compile,
     ngx_http_klaviyo_reader_t *reader, ngx_http_klaviyo_node_t *node);
+static ngx_uint_t ngx_http_klaviyo_nodes_status(ngx_array_t *nodes);
 static char *ngx_http_klaviyo_rule_each(ngx_http_klaviyo_compile_t *compile,
     ngx_http_klaviyo_reader_t *reader, ngx_uint_t offset);
 static char *ngx_http_klaviyo_rule_attribute(
@@ -642,8 +647,7 @@ ngx_http_klaviyo_route_pattern(ngx_conf_t *cf, ngx_http_klaviyo_route_t *route,
 }
 
 
-/* Each named group is a variable, changeable, not found unless a rule sets it.
- */
+/* Each named group is a variable. */
 
 static ngx_int_t
 ngx_http_klaviyo_route_captures(ngx_conf_t *cf, ngx_http_klaviyo_rule_t *rule,
@@ -651,7 +655,6 @@ ngx_http_klaviyo_route_captures(ngx_conf_t *cf, ngx_http_klaviyo_rule_t *rule,
 {
     ngx_uint_t                   i;
     ngx_array_t                 *names;
-    ngx_http_variable_t         *v;
     ngx_http_klaviyo_group_t    *group;
     ngx_http_klaviyo_capture_t  *capture;
 
@@ -668,15 +671,6 @@ ngx_http_klaviyo_route_captures(ngx_conf_t *cf, ngx_http_klaviyo_rule_t *rule,
 
     for (i = 0; i < names->nelts; i++) {
 
-        v = ngx_http_add_variable(cf, &group[i].name, NGX_HTTP_VAR_CHANGEABLE);
-        if (v == NULL) {
-            return NGX_ERROR;
-        }
-
-        if (v->get_handler == NULL) {
-            v->get_handler = ngx_http_klaviyo_capture_variable;
-        }
-
         capture = ngx_array_push(&rule->captures);
         if (capture == NULL) {
             return NGX_ERROR;
@@ -685,8 +679,9 @@ ngx_http_klaviyo_route_captures(ngx_conf_t *cf, ngx_http_klaviyo_rule_t *rule,
         capture->group = group[i].group;
         capture->route = route->number;
 
-        capture->index = ngx_http_get_variable_index(cf, &group[i].name);
-        if (capture->index == NGX_ERROR) {
+        if (ngx_http_klaviyo_route_capture(cf, capture, &group[i].name)
+            != NGX_OK)
+        {
             return NGX_ERROR;
         }
     }
@@ -695,7 +690,61 @@ ngx_http_klaviyo_route_captures(ngx_conf_t *cf, ngx_http_klaviyo_rule_t *rule,
 }
 
 
-ngx_int_t
+/* A group "arg_id" would hide the visitor's argument, in access_log too. */
+
+static ngx_int_t
+ngx_http_klaviyo_route_capture(ngx_conf_t *cf,
+    ngx_http_klaviyo_capture_t *capture, ngx_str_t *name)
+{
+    ngx_uint_t                  i;
+    ngx_http_variable_t        *v;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+    v = cmcf->prefix_variables.elts;
+
+    for (i = 0; i < cmcf->prefix_variables.nelts; i++) {
+
+        if (name->len >= v[i].name.len
+            && ngx_strncasecmp(name->data, v[i].name.data, v[i].name.len) == 0)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid name \"%V\" of a group, variables "
+                               "\"$%V...\" are nginx's", name, &v[i].name);
+            return NGX_ERROR;
+        }
+    }
+
+    capture->variable = ngx_http_add_variable(cf, name,
+                                              NGX_HTTP_VAR_CHANGEABLE);
+    if (capture->variable == NULL) {
+        return NGX_ERROR;
+    }
+
+    capture->index = ngx_http_get_variable_index(cf, name);
+
+    return (capture->index == NGX_ERROR) ? NGX_ERROR : NGX_OK;
+}
+
+
+void
+ngx_http_klaviyo_rule_captures(ngx_http_klaviyo_rule_t *rule)
+{
+    ngx_uint_t                   i;
+    ngx_http_klaviyo_capture_t  *capture;
+
+    capture = rule->captures.elts;
+
+    for (i = 0; i < rule->captures.nelts; i++) {
+        if (capture[i].variable->get_handler == NULL) {
+            capture[i].variable->get_handler
+                                        = ngx_http_klaviyo_capture_variable;
+        }
+    }
+}
+
+
+static ngx_int_t
 ngx_http_klaviyo_capture_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
@@ -1160,11 +1209,34 @@ ngx_http_klaviyo_rule_nodes(ngx_http_klaviyo_compile_t *compile,
 
     name->each = 1;
     name->answer = 1;
+    name->status = (node->value.status
+                    || ngx_http_klaviyo_nodes_status(node->nodes));
 
     node->slot = reader->rule->names.nelts - 1;
     *name->node = *node;
 
     return NGX_CONF_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_klaviyo_nodes_status(ngx_array_t *nodes)
+{
+    ngx_uint_t                i;
+    ngx_http_klaviyo_node_t  *node;
+
+    node = nodes->elts;
+
+    for (i = 0; i < nodes->nelts; i++) {
+
+        if (node[i].value.status
+            || (node[i].nodes && ngx_http_klaviyo_nodes_status(node[i].nodes)))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

@@ -79,6 +79,7 @@ typedef struct {
 
 /* a group of the routes' patterns, as a variable */
 typedef struct {
+    ngx_http_variable_t                 *variable;
     ngx_int_t                            index;
     ngx_uint_t                           group;
     ngx_uint_t                           route;
@@ -177,9 +178,12 @@ ngx_http_klaviyo_node_t *ngx_http_klaviyo_node_add(
 ngx_http_klaviyo_profile_t *ngx_http_klaviyo_profile_add(
     ngx_http_klaviyo_compile_t *compile, ngx_array_t *profiles);
 
-/* The get_handler of variables that only a rule's captures set: not found. */
-ngx_int_t ngx_http_klaviyo_capture_variable(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data);
+/*
+ * Captures that nothing else in the configuration sets are not found outside
+ * of the rule.  In postconfiguration: before, nginx's "set" would take them for
+ * another module's.
+ */
+void ngx_http_klaviyo_rule_captures(ngx_http_klaviyo_rule_t *rule);
 
 /* [prefetch] [bots] [optout] [gpc] [dnt] | off, of klaviyo_ignore too. */
 char *ngx_http_klaviyo_ignore_parse(ngx_conf_t *cf, ngx_uint_t *ignore);

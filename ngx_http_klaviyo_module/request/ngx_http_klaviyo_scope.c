@@ -4,7 +4,7 @@
  */
 
 /*
- * Values are read as of the request that the visitor made: its URI and
+ * Values are read as of the request that the visitor made: its method, URI and
  * arguments, whatever rewrites and redirects came after, and the captures of
  * the rule's own pattern.  What follows us, access_log first, must find all as
  * it would have been without us.
@@ -14,12 +14,17 @@
 #include "ngx_http_klaviyo_request.h"
 
 
+static ngx_uint_t ngx_http_klaviyo_scope_equal(ngx_str_t *one,
+    ngx_str_t *two);
+
+
 ngx_int_t
 ngx_http_klaviyo_scope_enter(ngx_http_klaviyo_ctx_t *ctx,
     ngx_http_klaviyo_scope_t *scope)
 {
     size_t                      size;
     ngx_http_request_t         *r;
+    ngx_http_core_srv_conf_t   *cscf;
     ngx_http_core_main_conf_t  *cmcf;
 
     r = ctx->request;
@@ -37,11 +42,43 @@ ngx_http_klaviyo_scope_enter(ngx_http_klaviyo_ctx_t *ctx,
     scope->rule = NULL;
     scope->uri = r->uri;
     scope->args = r->args;
+    scope->method_name = r->method_name;
+    scope->method = r->method;
+    scope->loc_conf = r->loc_conf;
+
+    /* before the log phase, what is known may still change */
+
+    scope->own = (!ctx->logged
+                  || !ngx_http_klaviyo_scope_equal(&r->args, &ctx->query)
+                  || r->method != ctx->method);
+
+    if (!ngx_http_klaviyo_scope_equal(&r->uri, &ctx->uri)) {
+        scope->own = 1;
+
+        /*
+         * For $request_filename an alias takes as many bytes off the URI as
+         * its location has; this URI may have less.
+         */
+
+        cscf = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
+        r->loc_conf = cscf->ctx->loc_conf;
+    }
 
     r->uri = ctx->uri;
     r->args = ctx->query;
+    r->method_name = ctx->method_name;
+    r->method = ctx->method;
 
     return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_klaviyo_scope_equal(ngx_str_t *one, ngx_str_t *two)
+{
+    return one->len == two->len
+           && (one->data == two->data
+               || ngx_memcmp(one->data, two->data, one->len) == 0);
 }
 
 
@@ -73,6 +110,7 @@ ngx_http_klaviyo_scope_captures(ngx_http_klaviyo_ctx_t *ctx,
     scope->rule = rule;
 
     capture = rule->captures.elts;
+    scope->own |= (rule->captures.nelts != 0);
 
     /* a name may stand in several routes: those that did not match first */
 
@@ -109,15 +147,16 @@ ngx_http_klaviyo_scope_captures(ngx_http_klaviyo_ctx_t *ctx,
 
 /*
  * A value that was cached before is cached again as it was.  One that we were
- * the first to ask for stays, unless it may stem from another URI than the
- * request has now; $request_id is random and must not be made twice.
+ * the first to ask for stays, unless it may stem from a capture of ours or from
+ * another URI than the request has now; $request_id is random and must not be
+ * made twice.
  */
 
 void
 ngx_http_klaviyo_scope_leave(ngx_http_klaviyo_ctx_t *ctx,
     ngx_http_klaviyo_scope_t *scope)
 {
-    ngx_uint_t                     i, moved;
+    ngx_uint_t                     i;
     ngx_http_request_t            *r;
     ngx_http_variable_value_t     *v;
     ngx_http_core_main_conf_t     *cmcf;
@@ -129,18 +168,17 @@ ngx_http_klaviyo_scope_leave(ngx_http_klaviyo_ctx_t *ctx,
 
     ngx_http_klaviyo_scope_captures(ctx, scope, NULL);
 
-    moved = (scope->uri.data != r->uri.data || scope->uri.len != r->uri.len
-             || scope->args.data != r->args.data
-             || scope->args.len != r->args.len);
-
     r->uri = scope->uri;
     r->args = scope->args;
+    r->method_name = scope->method_name;
+    r->method = scope->method;
+    r->loc_conf = scope->loc_conf;
 
     for (i = 0; i < cmcf->variables.nelts; i++) {
         v = &scope->variables[i];
 
         if (v->valid || v->not_found
-            || (moved && (ngx_int_t) i != kmcf->request_id))
+            || (scope->own && (ngx_int_t) i != kmcf->request_id))
         {
             r->variables[i] = *v;
         }

@@ -29,11 +29,13 @@ unit_date(void **state, ngx_str_t *text)
     ngx_str_t   *copy, *result;
     ngx_uint_t   msec;
 
+    static ngx_str_t  none = ngx_string("none");
+
     copy = unit_fill(*state, 0, text->len);
     ngx_memcpy(copy->data, text->data, text->len);
 
     if (ngx_http_klaviyo_date_parse(copy, &sec, &msec) != NGX_OK) {
-        return unit_str("none");
+        return &none;
     }
 
     result = unit_fill(*state, 0, NGX_HTTP_KLAVIYO_DATE_LEN);

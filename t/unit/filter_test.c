@@ -94,12 +94,15 @@ unit_result(void **state, ngx_http_klaviyo_data_t *data)
     ngx_str_t                 *text;
     ngx_http_klaviyo_arena_t  *arena;
 
+    static ngx_str_t  missing = ngx_string("missing");
+    static ngx_str_t  unknown = ngx_string("unknown");
+
     if (data->type == NGX_HTTP_KLAVIYO_MISSING) {
-        return unit_str("missing");
+        return &missing;
     }
 
     if (data->type == NGX_HTTP_KLAVIYO_UNKNOWN) {
-        return unit_str("unknown");
+        return &unknown;
     }
 
     arena = *state;
@@ -398,7 +401,9 @@ test_json_parses_texts_and_lets_trees_pass(void **state)
     assert_filter("1", "\"{\\\"a\\\":[1]}\"", "json", "a[0]");
     assert_filter("[1]", "{\"a\":[1]}", "json", "a");
     assert_filter("{\"a\":[1]}", "{\"a\":[1]}", "json");
-    assert_filter("[\"1\"]", "[\"1\"]", "json");
+    assert_filter("[1]", "[\"1\"]", "json");
+    assert_filter("[1,2]", "[\"{\\\"a\\\":1}\",{\"a\":2},\"{\"]", "json",
+                  "a");
     assert_filter("38", "38", "json");
     assert_filter("38", "\"38\"", "json");
     assert_missing("\"null\"", "json");

@@ -1743,7 +1743,6 @@ two_publish_at_once_while_one_drains(void **state)
         slot = ngx_http_klaviyo_ring_claim(f->ring, 1 + got % 100, ANY, NULL);
 
         if (slot == NGX_DECLINED) {
-            assert_true(kill(pids[0], 0) == 0);
             ngx_sched_yield();
             continue;
         }
@@ -2450,6 +2449,10 @@ main(void)
         ring_test(a_kill_in_take_sends_nothing_again_that_was_counted),
 #endif
     };
+
+    /* an event or a wake-up that is lost must not be waited for */
+
+    alarm(300);
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

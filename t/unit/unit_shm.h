@@ -33,11 +33,11 @@ ngx_debug_point(void)
 static ngx_inline ngx_shm_zone_t *
 unit_shm_zone(ngx_pool_t *pool, char *name, size_t size)
 {
-    ngx_shm_zone_t    *zone;
-    ngx_slab_pool_t   *sp;
-    static ngx_uint_t  once;
-    static ngx_log_t   log;
-    static ngx_cycle_t cycle;
+    ngx_shm_zone_t      *zone;
+    ngx_slab_pool_t     *sp;
+    static ngx_log_t     log;
+    static ngx_uint_t    once;
+    static ngx_cycle_t   cycle;
 
     if (!once) {
         once = 1;

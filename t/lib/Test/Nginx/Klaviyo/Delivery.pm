@@ -19,6 +19,8 @@ use strict;
 
 use Cpanel::JSON::XS ();
 use Exporter qw(import);
+use IO::Handle ();
+use IO::Select ();
 use POSIX ();
 use Test::More ();
 use Time::HiRes qw(sleep time);
@@ -28,13 +30,19 @@ use Test::Nginx::Klaviyo::HTTP ();
 
 ###############################################################################
 
-our @EXPORT = qw(shop write_shop status account settled dispatcher view load
-                 numbers missed arrived conserved bodies dead_letters spent);
+our @EXPORT = qw(shop write_shop status account settled dispatcher view
+                 views load numbers missed arrived conserved bodies
+                 dead_letters spent key);
 
 my $json = Cpanel::JSON::XS->new->utf8;
 my $lenient = Cpanel::JSON::XS->new;
 
 ###############################################################################
+
+# A private key that looks like one, other ones by number.
+
+sub key { return 'pk_' . sprintf '%034d', $_[0] || 0 }
+
 
 # A harness with a stand-in and this configuration, running.  Options: those of
 # write_shop(); standin => {}, harness => {}: theirs; start => 0: not yet.
@@ -68,7 +76,7 @@ sub write_shop {
         rate  => 'burst=1000/s steady=60000/m share=100%',
         timeout => '10s',
         endpoint => $opt{endpoint} // '%%KLAVIYO%%',
-        queue => '4m',
+        queue => '16m',
     );
 
     for my $name (sort keys %small) {
@@ -91,7 +99,7 @@ EOC
     $text .= <<"EOC" if $ours;
     klaviyo_ignore off;
     klaviyo_profile external_id \$arg_n;
-    klaviyo_account shop { api_key data:pk_shop; $account }
+    klaviyo_account shop { api_key data:@{[ key() ]}; $account }
     @{[ $opt{accounts} // '' ]}
 EOC
 
@@ -198,6 +206,37 @@ sub view {
         }
 
         $from = $last + 1;
+    }
+
+    return $good;
+}
+
+
+# The same by several at once, in processes of their own, for [ FROM, TO ] ...
+
+sub views {
+    my ($t, @ranges) = @_;
+    my @running;
+
+    for my $range (@ranges) {
+        my $pid = open(my $out, '-|') // die "fork: $!\n";
+
+        if (!$pid) {
+            print view($t, @$range), "\n";
+            STDOUT->flush();
+            POSIX::_exit(0);
+        }
+
+        push @running, $out;
+    }
+
+    my $good = 0;
+
+    for my $out (@running) {
+        local $?;
+
+        $good += readline($out) // 0;
+        close $out;
     }
 
     return $good;
