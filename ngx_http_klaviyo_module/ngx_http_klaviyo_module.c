@@ -85,6 +85,7 @@ static ngx_int_t ngx_http_klaviyo_init_variables(ngx_conf_t *cf,
 static ngx_int_t ngx_http_klaviyo_init_phases(ngx_conf_t *cf);
 
 static ngx_int_t ngx_http_klaviyo_init_module(ngx_cycle_t *cycle);
+static ngx_int_t ngx_http_klaviyo_init_none(ngx_cycle_t *cycle);
 static ngx_int_t ngx_http_klaviyo_init_process(ngx_cycle_t *cycle);
 static void ngx_http_klaviyo_exit_process(ngx_cycle_t *cycle);
 static ngx_http_klaviyo_main_conf_t *ngx_http_klaviyo_cycle_conf(
@@ -1349,7 +1350,7 @@ ngx_http_klaviyo_init_module(ngx_cycle_t *cycle)
     kmcf = ngx_http_klaviyo_cycle_conf(cycle);
 
     if (kmcf == NULL) {
-        return NGX_OK;
+        return ngx_http_klaviyo_init_none(cycle);
     }
 
     ngx_http_klaviyo_account_check_env(cycle, &kmcf->accounts);
@@ -1388,6 +1389,40 @@ ngx_http_klaviyo_init_module(ngx_cycle_t *cycle)
     ngx_http_klaviyo_host.drain_timeout = kmcf->drain_timeout;
 
     return NGX_OK;
+}
+
+
+/*
+ * A reload that removes all accounts: the process that serves them must learn
+ * that it is followed, though by nobody, and not that nginx ends.
+ */
+
+static ngx_int_t
+ngx_http_klaviyo_init_none(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                     i;
+    ngx_cycle_t                   *old;
+    ngx_http_klaviyo_main_conf_t  *kmcf;
+
+    old = cycle->old_cycle;
+
+    if (ngx_test_config || old == NULL || ngx_is_init_cycle(old)) {
+        return NGX_OK;
+    }
+
+    for (i = 0; i < old->modules_n; i++) {
+        if (old->modules[i] == &ngx_http_klaviyo_module) {
+            break;
+        }
+    }
+
+    if (i == old->modules_n) {
+        return NGX_OK;
+    }
+
+    kmcf = ngx_http_klaviyo_cycle_conf(old);
+
+    return kmcf ? ngx_http_klaviyo_control_commit(kmcf->control) : NGX_OK;
 }
 
 
