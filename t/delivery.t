@@ -313,6 +313,7 @@ sub accounts {
         }
 EOC
         location /two {
+            return  200;
             klaviyo_use_account  two;
             klaviyo_track  Two    { property  n  $arg_n; }
             klaviyo_track  Three  { account  away; property  n  $arg_n; }

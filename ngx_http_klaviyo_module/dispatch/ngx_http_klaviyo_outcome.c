@@ -14,6 +14,8 @@
 #include "ngx_http_klaviyo_report.h"
 
 
+static void ngx_http_klaviyo_outcome_learn(ngx_http_klaviyo_flight_t *flight,
+    ngx_http_klaviyo_answer_t *answer, ngx_http_klaviyo_verdict_t *verdict);
 static void ngx_http_klaviyo_outcome_done(ngx_http_klaviyo_flight_t *flight,
     ngx_http_klaviyo_answer_t *answer);
 static void ngx_http_klaviyo_outcome_wait(ngx_http_klaviyo_flight_t *flight,
@@ -23,6 +25,10 @@ static ngx_msec_t ngx_http_klaviyo_outcome_backoff(
 static void ngx_http_klaviyo_outcome_halve(ngx_http_klaviyo_flight_t *flight,
     ngx_http_klaviyo_answer_t *answer, ngx_http_klaviyo_verdict_t *verdict);
 static void ngx_http_klaviyo_outcome_single(ngx_http_klaviyo_flight_t *flight,
+    ngx_http_klaviyo_answer_t *answer, ngx_http_klaviyo_verdict_t *verdict);
+static void ngx_http_klaviyo_outcome_pointed(ngx_http_klaviyo_flight_t *flight,
+    ngx_http_klaviyo_answer_t *answer, ngx_http_klaviyo_verdict_t *verdict);
+static void ngx_http_klaviyo_outcome_isolate(ngx_http_klaviyo_flight_t *flight,
     ngx_http_klaviyo_answer_t *answer, ngx_http_klaviyo_verdict_t *verdict);
 static void ngx_http_klaviyo_outcome_entries(ngx_http_klaviyo_flight_t *flight,
     ngx_http_klaviyo_answer_t *answer, ngx_http_klaviyo_verdict_t *verdict);
@@ -47,6 +53,8 @@ void
 ngx_http_klaviyo_outcome(ngx_http_klaviyo_flight_t *flight,
     ngx_http_klaviyo_answer_t *answer, ngx_http_klaviyo_verdict_t *verdict)
 {
+    ngx_http_klaviyo_outcome_learn(flight, answer, verdict);
+
     switch (verdict->verdict) {
 
     case NGX_HTTP_KLAVIYO_VERDICT_DONE:
@@ -71,8 +79,40 @@ ngx_http_klaviyo_outcome(ngx_http_klaviyo_flight_t *flight,
         break;
 
     case NGX_HTTP_KLAVIYO_VERDICT_ENTRIES:
-        ngx_http_klaviyo_outcome_entries(flight, answer, verdict);
+        ngx_http_klaviyo_outcome_pointed(flight, answer, verdict);
         break;
+    }
+}
+
+
+/* Refused alone, the suspect was pointed at with reason */
+
+static void
+ngx_http_klaviyo_outcome_learn(ngx_http_klaviyo_flight_t *flight,
+    ngx_http_klaviyo_answer_t *answer, ngx_http_klaviyo_verdict_t *verdict)
+{
+    ngx_http_klaviyo_sender_t  *s;
+
+    s = flight->sender;
+
+    if (s->suspect == NULL
+        || flight->batch.events != 1
+        || s->suspect != ngx_http_klaviyo_ring_first(s->account->ring,
+                                                     flight->batch.slot))
+    {
+        return;
+    }
+
+    if (verdict->verdict == NGX_HTTP_KLAVIYO_VERDICT_DONE) {
+        s->pointers = NGX_HTTP_KLAVIYO_POINTERS_WRONG;
+        s->suspect = NULL;
+
+    } else if (verdict->verdict == NGX_HTTP_KLAVIYO_VERDICT_ENTRIES
+               || (verdict->verdict == NGX_HTTP_KLAVIYO_VERDICT_HALVE
+                   && answer->status == 400))
+    {
+        s->pointers = NGX_HTTP_KLAVIYO_POINTERS_RIGHT;
+        s->suspect = NULL;
     }
 }
 
@@ -231,6 +271,81 @@ ngx_http_klaviyo_outcome_single(ngx_http_klaviyo_flight_t *flight,
     }
 
     ngx_http_klaviyo_ring_finish(ring, flight->batch.slot);
+    ngx_http_klaviyo_outcome_reached(flight);
+}
+
+
+/*
+ * Where Klaviyo counts its entries from is not documented: until a pointer has
+ * proved right, no event dies of it, nor counts as one that Klaviyo knows.
+ */
+
+static void
+ngx_http_klaviyo_outcome_pointed(ngx_http_klaviyo_flight_t *flight,
+    ngx_http_klaviyo_answer_t *answer, ngx_http_klaviyo_verdict_t *verdict)
+{
+    ngx_http_klaviyo_sender_t  *s;
+
+    s = flight->sender;
+
+    if (flight->batch.events == 1
+        || s->pointers == NGX_HTTP_KLAVIYO_POINTERS_RIGHT
+        || s->fault)
+    {
+        ngx_http_klaviyo_outcome_entries(flight, answer, verdict);
+
+    } else if (s->pointers == NGX_HTTP_KLAVIYO_POINTERS_WRONG) {
+        ngx_http_klaviyo_outcome_halve(flight, answer, verdict);
+
+    } else {
+        ngx_http_klaviyo_outcome_isolate(flight, answer, verdict);
+    }
+}
+
+
+/* The first entry that is pointed at goes alone, as do those around it */
+
+static void
+ngx_http_klaviyo_outcome_isolate(ngx_http_klaviyo_flight_t *flight,
+    ngx_http_klaviyo_answer_t *answer, ngx_http_klaviyo_verdict_t *verdict)
+{
+    ngx_int_t                   slot;
+    ngx_uint_t                  i;
+    ngx_http_klaviyo_ring_t    *ring;
+    ngx_http_klaviyo_entry_t   *entries;
+    ngx_http_klaviyo_sender_t  *s;
+    ngx_http_klaviyo_record_t  *first, *record, *next;
+
+    s = flight->sender;
+    ring = s->account->ring;
+    slot = flight->batch.slot;
+
+    entries = verdict->entries->elts;
+
+    first = ngx_http_klaviyo_ring_first(ring, slot);
+    record = first;
+
+    for (i = 0; i < entries[0].index; i++) {
+        record = ngx_http_klaviyo_ring_next(ring, slot, record);
+    }
+
+    next = ngx_http_klaviyo_ring_next(ring, slot, record);
+
+    if ((next
+         && ngx_http_klaviyo_ring_split(ring, slot, next) != NGX_OK)
+        || (record != first
+            && ngx_http_klaviyo_ring_split(ring, slot, record) != NGX_OK))
+    {
+        /* no slot is free before others are finished */
+        ngx_http_klaviyo_outcome_failed(flight, answer);
+        return;
+    }
+
+    ngx_http_klaviyo_ring_release(ring, slot);
+
+    s->waiting = 1;
+    s->suspect = record;
+
     ngx_http_klaviyo_outcome_reached(flight);
 }
 

@@ -43,6 +43,14 @@
 #define NGX_HTTP_KLAVIYO_DEATHS_MINUTE   60
 
 
+/* whether the entry that an error points at is the one that is refused */
+typedef enum {
+    NGX_HTTP_KLAVIYO_POINTERS_UNKNOWN = 0,
+    NGX_HTTP_KLAVIYO_POINTERS_RIGHT,
+    NGX_HTTP_KLAVIYO_POINTERS_WRONG
+} ngx_http_klaviyo_pointers_e;
+
+
 typedef struct ngx_http_klaviyo_sender_s  ngx_http_klaviyo_sender_t;
 
 /* a request of the sender has ended: time to look at it again */
@@ -89,6 +97,10 @@ struct ngx_http_klaviyo_sender_s {
     ngx_uint_t                           row;
     ngx_uint_t                           deaths;
     ngx_msec_t                           minute;
+
+    /* the event that was pointed at and is sent alone: it proves which */
+    ngx_http_klaviyo_pointers_e          pointers;
+    ngx_http_klaviyo_record_t           *suspect;
 
     /* for the log: since the account was well, or since they were told */
     ngx_uint_t                           failed;

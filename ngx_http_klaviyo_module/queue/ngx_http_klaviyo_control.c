@@ -53,6 +53,7 @@ struct ngx_http_klaviyo_control_sh_s {
 
     ngx_fd_t                             fd;
     ngx_atomic_t                         sleeping;
+    ngx_atomic_t                         told;     /* epoch seconds */
 
     /* the background process that started last */
     ngx_atomic_t                         pid;
@@ -657,6 +658,19 @@ ngx_http_klaviyo_control_fd(ngx_http_klaviyo_control_t *control)
  * stored before the event is looked for there: one of the two sees the other.
  * Both need a real barrier, which ngx_memory_barrier() is not on all builds.
  */
+
+ngx_uint_t
+ngx_http_klaviyo_control_tell(ngx_http_klaviyo_control_t *control)
+{
+    ngx_atomic_uint_t  now, told;
+
+    now = (ngx_atomic_uint_t) ngx_time();
+    told = control->sh->told;
+
+    return told != now
+           && ngx_atomic_cmp_set(&control->sh->told, told, now);
+}
+
 
 void
 ngx_http_klaviyo_control_wake(ngx_http_klaviyo_control_t *control)

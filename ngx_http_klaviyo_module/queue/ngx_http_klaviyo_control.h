@@ -151,6 +151,12 @@ ngx_http_klaviyo_account_state_t *ngx_http_klaviyo_control_account(
     ngx_http_klaviyo_control_t *control, u_char *key);
 
 
+/*
+ * Whether a line may be logged about something that happens per event: 1 once
+ * a second for all workers together.
+ */
+ngx_uint_t ngx_http_klaviyo_control_tell(ngx_http_klaviyo_control_t *control);
+
 /* The eventfd, or -1. */
 ngx_fd_t ngx_http_klaviyo_control_fd(ngx_http_klaviyo_control_t *control);
 

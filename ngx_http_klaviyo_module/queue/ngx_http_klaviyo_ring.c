@@ -196,7 +196,8 @@ ngx_http_klaviyo_ring_init_zone(ngx_shm_zone_t *shm_zone, void *data)
 
 /*
  * Counted before the event can be seen, so that nobody takes it from a "queued"
- * that doesn't have it yet.
+ * that doesn't have it yet.  One who is killed just between leaves an event in
+ * "seen" and "queued" that isn't there.
  */
 
 ngx_int_t

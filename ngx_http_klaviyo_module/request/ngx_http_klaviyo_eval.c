@@ -11,7 +11,6 @@
 
 #include "ngx_http_klaviyo_rule.h"
 #include "ngx_http_klaviyo_decode.h"
-#include "ngx_http_klaviyo_url.h"
 
 
 static void ngx_http_klaviyo_eval_term(ngx_http_klaviyo_eval_t *eval,
@@ -319,11 +318,6 @@ ngx_http_klaviyo_node_eval(ngx_http_klaviyo_eval_t *eval,
 
     if (node->type == NGX_HTTP_KLAVIYO_NODE_PROPERTY) {
         ngx_http_klaviyo_value_eval(eval, &node->value, data);
-
-        if (ngx_http_klaviyo_url_scrub(eval->arena, data) != NGX_OK) {
-            data->type = NGX_HTTP_KLAVIYO_UNKNOWN;
-        }
-
         return;
     }
 

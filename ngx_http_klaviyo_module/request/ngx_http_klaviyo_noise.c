@@ -22,36 +22,43 @@
  * What a shop's own apps send (okhttp, Dalvik, CFNetwork) and browsers inside
  * of apps (Telegram-Android, [Pinterest/iOS]) are shoppers.
  *
- * The pattern is tried at every letter of a browser's text that may begin a
- * word of it, hence the order: libraries and tools only at the beginning;
- * anywhere what may end a name, such as Googlebot (but not Cubot, which makes
- * telephones); all else only where no letter stands before it, by initials.
+ * Nearly every letter of a browser's text may begin a word of the pattern,
+ * which is what it costs, hence three parts: anywhere only what ends robots'
+ * names, such as Googlebot (but not Cubot, which makes telephones); names
+ * where no letter stands before them, grouped by initials; libraries and tools
+ * at the very beginning.
  */
 
-#define NGX_HTTP_KLAVIYO_NOISE_TOOLS                                          \
-    "^-$|^(?:a(?:iohttp|nthropic|pache-httpclient|pachebench|xios)|bun"       \
-    "|c(?:olly|url)|deno|embedly|f(?:asthttp|araday|eedly)"                   \
-    "|g(?:o-http-client|o-resty|ot|uzzle(?:http)?)"                           \
-    "|h(?:ttp(?:client|ie|rb|unit|x)|ttrack|yper)|i(?:framely|nsomnia)"       \
-    "|ja(?:karta|va)|k6|l(?:ib(?:curl|www)|ua|wp)|mechanize"                  \
-    "|n(?:map|ode|utch)|p(?:erl|hp|ostmanruntime|ycurl|ython)"                \
-    "|r(?:eqwest|est-client|estsharp|uby)|s(?:crapy|iege|uperagent|ymfony)"   \
-    "|typhoeus|undici|w(?:get|hatsapp|inhttp|rk)|zgrab)(?:[/:-]| [(-]|$)"
-
 #define NGX_HTTP_KLAVIYO_NOISE_ENDINGS                                        \
-    "|bot(?<!cubot)s?(?![a-z])|crawl|external(?:agent|fetch|hit)|monitor"     \
-    "|pre(?:render|view)|s(?:lurp|pider)|uptime|\\+https?:"
+    "bot(?<!cubot)s?(?![a-z])|crawl|spider"
 
 #define NGX_HTTP_KLAVIYO_NOISE_NAMES                                          \
-    "|(?<![a-z])(?:archiver|c(?:ensys|hatgpt|laude-)|data(?:dog|provider)"    \
-    "|favicon|g(?:oogle(?:imageproxy|other|-(?:extended|inspection|read"      \
-    "|safety|site))|tmetrix)|headless|im(?:age|g)[ -]?proxy|li(?:ghthouse"    \
-    "|nk[ _-]?(?:check|scan))|m(?:ail[ _-]?(?:check|proxy|scan)"              \
-    "|ediapartners)|n(?:ewrelic|ikto|map|uclei)|p(?:erplexity|hantomjs"       \
-    "|ingdom|laywright|ort[ _-]?scan|tst/|uppeteer)|qualys|s(?:creaming frog" \
-    "|ecurity[ _-]?scan|elenium|ite24|ite[ _-]?(?:check|scan)|qlmap"          \
-    "|tatuscake)|url[ _-]?(?:check|scan)|v(?:alidator|ulnerability)"          \
-    "|web[ _-]?(?:check|scan)|zgrab)"
+    "archiver|bingpreview|c(?:ensys|hatgpt|laude-)|data(?:dog|provider)"      \
+    "|f(?:acebook(?:catalog|external)|avicon)|g(?:oogle(?:imageproxy|other"   \
+    "|-(?:extended|inspection|read|safety|site))|tmetrix)|headless"           \
+    "|im(?:age|g)[ -]?proxy|li(?:ghthouse|nk[ _-]?(?:check|scan))"            \
+    "|m(?:ail[ _-]?(?:check|proxy|scan)|e(?:diapartners|ta-external)|onitor)" \
+    "|n(?:ewrelic|ikto|map|uclei)|p(?:erplexity|hantomjs|ingdom|laywright"    \
+    "|ort[ _-]?scan|re(?:render|view)|tst/|uppeteer)|qualys"                  \
+    "|s(?:creaming frog|ecurity[ _-]?scan|elenium|ite(?:24|[ _-]?(?:check"    \
+    "|monitor|scan))|lurp|qlmap|tatuscake)|u(?:ptime|rl[ _-]?(?:check|scan))" \
+    "|v(?:alidator|ulnerability)|web[ _-]?(?:check|monitor|scan)|zgrab"       \
+    "|\\+https?:"
+
+#define NGX_HTTP_KLAVIYO_NOISE_TOOLS                                          \
+    "a(?:iohttp|nthropic|pache-httpclient|pachebench|xios)|bun|c(?:olly|url)" \
+    "|deno|embedly|f(?:asthttp|araday|eedly)"                                 \
+    "|g(?:o-http-client|o-resty|ot|uzzle(?:http)?)"                           \
+    "|h(?:ttp(?:client|ie|rb|unit|x)|ttrack|yper)|i(?:framely|nsomnia)"       \
+    "|ja(?:karta|va)|k6|l(?:ib(?:curl|www)|ua|wp)|mechanize|n(?:ode|utch)"    \
+    "|p(?:erl|hp|ostmanruntime|ycurl|ython)"                                  \
+    "|r(?:eqwest|est-client|estsharp|uby)|s(?:crapy|iege|uperagent|ymfony)"   \
+    "|typhoeus|undici|w(?:get|hatsapp|inhttp|rk)"
+
+#define NGX_HTTP_KLAVIYO_NOISE_PATTERN                                        \
+    NGX_HTTP_KLAVIYO_NOISE_ENDINGS                                            \
+    "|(?<![a-z])(?:" NGX_HTTP_KLAVIYO_NOISE_NAMES                             \
+    "|^(?:-$|(?:" NGX_HTTP_KLAVIYO_NOISE_TOOLS ")(?:[/:-]| [(-]|$)))"
 
 
 typedef struct {
@@ -69,8 +76,7 @@ static ngx_uint_t ngx_http_klaviyo_noise_one(ngx_str_t *value);
 
 
 static ngx_str_t  ngx_http_klaviyo_noise_pattern =
-    ngx_string(NGX_HTTP_KLAVIYO_NOISE_TOOLS NGX_HTTP_KLAVIYO_NOISE_ENDINGS
-               NGX_HTTP_KLAVIYO_NOISE_NAMES);
+    ngx_string(NGX_HTTP_KLAVIYO_NOISE_PATTERN);
 
 static ngx_str_t  ngx_http_klaviyo_noise_purposes[] = {
     ngx_string("prefetch"),

@@ -165,7 +165,7 @@ ngx_int_t ngx_http_klaviyo_condition_eval(ngx_http_klaviyo_eval_t *eval,
 ngx_int_t ngx_http_klaviyo_conditions_eval(ngx_http_klaviyo_eval_t *eval,
     ngx_array_t *conditions, ngx_uint_t element);
 
-/* What property, object or items gives, clean of visitors' ids in URLs. */
+/* What property, object or items gives. */
 void ngx_http_klaviyo_node_eval(ngx_http_klaviyo_eval_t *eval,
     ngx_http_klaviyo_node_t *node, ngx_http_klaviyo_data_t *data);
 

@@ -466,6 +466,7 @@ ngx_http_klaviyo_track_profile(ngx_http_klaviyo_track_t *t,
     identity.configured = member + NGX_HTTP_KLAVIYO_IDENTIFIERS + n;
     identity.nconfigured = ngx_http_klaviyo_track_fields(t,
                                                          identity.configured);
+    identity.nrule = t->rule->profile.nelts;
     identity.rungs = klcf->identity;
     identity.all = (klcf->identifiers == 1);
     identity.args = t->ctx->query;
@@ -819,6 +820,16 @@ ngx_http_klaviyo_track_queue(ngx_http_klaviyo_track_t *t,
     case NGX_DECLINED:
         ngx_http_klaviyo_track_result(t, "dropped:",
                   &ngx_http_klaviyo_drop_names[NGX_HTTP_KLAVIYO_DROP_FULL]);
+
+        if (ngx_http_klaviyo_control_tell(t->conf->control)) {
+            ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                          "klaviyo account \"%V\": the queue is full, "
+                          "%uA events of \"%V\" dropped so far",
+                          &t->account->name,
+                          t->counters->dropped[NGX_HTTP_KLAVIYO_DROP_FULL],
+                          &t->rule->metric);
+        }
+
         return;
 
     default: /* NGX_ABORT */

@@ -116,6 +116,9 @@ start(fixture_t *f, ngx_http_klaviyo_sender_t *s,
     assert_int_equal(ngx_http_klaviyo_sender_init(s, f->pool, &f->spool),
                      NGX_OK);
 
+    /* most tests need not prove it first */
+    s->pointers = NGX_HTTP_KLAVIYO_POINTERS_RIGHT;
+
     ngx_http_klaviyo_sender_second(s);
 }
 
@@ -759,6 +762,103 @@ an_event_that_klaviyo_knows_is_sent(void **state)
 
 
 static void
+the_first_event_pointed_at_is_sent_alone(void **state)
+{
+    fixture_t *f = *state;
+
+    f->sender.pointers = NGX_HTTP_KLAVIYO_POINTERS_UNKNOWN;
+
+    put(f, 10);
+    (void) run(f);
+
+    answer_pointed(f, 0, 3, 4);
+    assert_int_equal(letters(f), 0);
+
+    (void) run(f);
+    assert_int_equal(ncalls, 4);
+    assert_true(has(1, 0) && has(1, 2) && !has(1, 3));
+    assert_true(first(2) == 3 && !has(2, 4));
+    assert_true(first(3) == 4 && has(3, 9));
+
+    answer(f, 1, 202, "");
+    answer_pointed(f, 2, 0, 0);
+    assert_int_equal(f->counters->dead, 1);
+    assert_int_equal(f->sender.pointers, NGX_HTTP_KLAVIYO_POINTERS_RIGHT);
+
+    answer_pointed(f, 3, 0, 0);
+    assert_int_equal(f->counters->dead, 2);
+
+    (void) run(f);
+    accept_all(f);
+    assert_int_equal(f->counters->sent, 8);
+    assert_conserved(f);
+}
+
+
+static void
+an_innocent_that_was_pointed_at_lives_and_halving_begins(void **state)
+{
+    fixture_t *f = *state;
+
+    ngx_uint_t  i;
+
+    f->sender.pointers = NGX_HTTP_KLAVIYO_POINTERS_UNKNOWN;
+
+    put(f, 10);
+    (void) run(f);
+
+    /* each pointer is to the entry before */
+
+    for (i = 0; i < ncalls; i++) {
+        if (!has(i, 6)) {
+            answer(f, i, 202, "");
+
+        } else if (first(i) == 6) {
+            answer_pointed(f, i, 0, 0);
+
+        } else {
+            answer_pointed(f, i, 5 - first(i), 5 - first(i));
+        }
+
+        (void) run(f);
+    }
+
+    assert_int_equal(f->sender.pointers, NGX_HTTP_KLAVIYO_POINTERS_WRONG);
+    assert_int_equal(f->counters->sent, 9);
+    assert_int_equal(f->counters->dead, 1);
+    assert_conserved(f);
+}
+
+
+static void
+the_first_and_the_last_event_can_be_sent_alone(void **state)
+{
+    fixture_t *f = *state;
+
+    ngx_uint_t  i;
+
+    for (i = 0; i < 2; i++) {
+        f->sender.pointers = NGX_HTTP_KLAVIYO_POINTERS_UNKNOWN;
+
+        put(f, 10);
+        (void) run(f);
+
+        answer_pointed(f, ncalls - 1, i * 9, i * 9);
+        (void) run(f);
+
+        assert_int_equal(ncalls, 3 * (i + 1));
+        assert_true(first(ncalls - 2) == i * 10);
+        assert_true(first(ncalls - 1) == i * 10 + (i ? 9 : 1));
+
+        accept_all(f);
+    }
+
+    assert_int_equal(f->counters->sent, 20);
+    assert_conserved(f);
+}
+
+
+static void
 all_events_pointed_at_finish_the_batch(void **state)
 {
     fixture_t *f = *state;
@@ -1331,6 +1431,9 @@ main(void)
         test(a_refused_key_stops_and_is_tried_each_minute),
 
         test(a_pointed_event_dies_and_the_others_go_on),
+        test(the_first_event_pointed_at_is_sent_alone),
+        test(an_innocent_that_was_pointed_at_lives_and_halving_begins),
+        test(the_first_and_the_last_event_can_be_sent_alone),
         test(an_event_that_klaviyo_knows_is_sent),
         test(all_events_pointed_at_finish_the_batch),
         test(without_a_pointer_halving_finds_the_bad_event),

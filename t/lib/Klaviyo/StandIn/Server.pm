@@ -164,7 +164,11 @@ sub turn {
         $self->accept_all($fd, $socket) if $poll->events($socket);
     }
 
-    for my $c (values %{$self->{conns}}) {
+    # a copy: the control connection may close all others
+    my @conns = values %{$self->{conns}};
+
+    for my $c (@conns) {
+        next if !defined fileno $c->{socket};
         $self->serve($c, $poll->events($c->{socket}), $now);
     }
 }

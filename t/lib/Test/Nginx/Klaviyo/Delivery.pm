@@ -63,7 +63,8 @@ sub shop {
 # The configuration.  Options: account => directives of the account "shop",
 # in place of the small pauses below if they are the same; endpoint; rule =>
 # directives of the rule; accounts, main, http, server => more of that level;
-# workers; klaviyo => 0 for a shop without any of ours.
+# workers; drain => klaviyo_drain_timeout; klaviyo => 0 for a shop without any
+# of ours.
 
 sub write_shop {
     my ($t, %opt) = @_;
@@ -97,6 +98,7 @@ http {
 EOC
 
     $text .= <<"EOC" if $ours;
+    klaviyo_drain_timeout @{[ $opt{drain} // '1s' ]};
     klaviyo_ignore off;
     klaviyo_profile external_id \$arg_n;
     klaviyo_account shop { api_key data:@{[ key() ]}; $account }
@@ -346,10 +348,11 @@ sub missed {
 sub arrived {
     my ($k, $from, $to, $name, $timeout) = @_;
 
-    $k->wait_events($to - $from + 1, undef, $timeout || 30);
+    my $came = sub { grep { $_ >= $from && $_ <= $to } numbers($k) };
 
-    Test::More::is(missed([ grep { $_ >= $from && $_ <= $to } numbers($k) ],
-        [ $from .. $to ]), '', $name);
+    $k->wait_for($to - $from + 1, $timeout || 30, $came);
+
+    Test::More::is(missed([ $came->() ], [ $from .. $to ]), '', $name);
 }
 
 

@@ -143,11 +143,15 @@ sub chunks {
     my $body = '';
 
     while (1) {
-        while ($self->{in} !~ /\A([0-9a-fA-F]+)[^\r\n]*\r\n/) {
+        my ($line, $hex);
+
+        while (!(($line, $hex) = $self->{in}
+                 =~ /\A(([0-9a-fA-F]+)[^\r\n]*\r\n)/))
+        {
             $self->more() or return $body;
         }
 
-        my ($size, $skip) = (hex $1, $+[0]);
+        my ($size, $skip) = (hex $hex, length $line);
 
         1 while length $self->{in} < $skip + $size + 2 && $self->more();
         $body .= substr $self->{in}, $skip, $size;
