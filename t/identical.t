@@ -113,6 +113,13 @@ http {
             rewrite ^/rewrite/(.*)$ /a/$1?b=c last;
         }
 
+        # rules without captures
+
+        location /moved {
+            %%EXCEPT%%
+            rewrite ^/moved/(.*)$ /a/$1 last;
+        }
+
         location /break {
             %%RULE%%
             rewrite ^ /page break;
@@ -162,7 +169,7 @@ http {
 
         location /slow {
             %%RULE%%
-            limit_rate  100k;
+            limit_rate  300k;
             try_files   /big =404;
         }
 
@@ -187,6 +194,8 @@ http {
     server {
         listen  127.0.0.1:%%PORT_1%%;
 
+        %%OFF%%
+
         location / {
             add_header  X-Up  "$request_method";
             return      200   "$request_uri $content_length";
@@ -205,7 +214,8 @@ my @requests = (
     (map { [ 'GET', $_ ] } '/', '/page', '/a/page', '/page?a=1', '/none',
         '/%70age', '//page', '/a', '/dir', '/same/hat', '/same/h', '/later/hat',
         '/set', '/set/hat', '/early', '/early?a=1', '/early/headers?a=2',
-        '/rewrite/page', '/rewrite/none', '/rewrite/page?a=1', '/break',
+        '/rewrite/page', '/rewrite/none', '/rewrite/page?a=1', '/moved/page',
+        '/moved/page?a=1', '/break',
         '/named?a=1', '/alias/of/many/parts/page', '/alias', '/error?a=1',
         '/accel', '/proxied?a=1', '/down', '/closed', '/ssi?a=1', '/part',
         '/big', '/slow', '/../..', '/%00', 'page'),
@@ -232,11 +242,16 @@ my @requests = (
 # What is tracked: all paths, with the names of the location's captures.
 
 my $rule = <<'EOF';
-klaviyo_track Tracked ~^/(?:\w+/)?(?<handle>\w+)(?<rest>.*)$ {
+klaviyo_track Plain {
+        when      $by_status$by_file;
+        unique_id "%%N%%$by_uri$by_args$by_status$by_method$request_id";
+        property  File $by_file;
+    }
+    klaviyo_track Tracked ~^/(?:\w+/)?(?<handle>\w+)(?<rest>.*)$ {
         route  ~^(?<own>/);
         route  PUT DELETE /;
         when      $status != 000;
-        unique_id "$by_uri$by_status$by_handle$by_method$request_id";
+        unique_id "%%N%%$by_uri$by_status$by_handle$by_method$request_id";
         property  Id  $request_id;
         items     All  @args { property A .a; property All .; }
 %%PROPERTIES%%    }
@@ -308,8 +323,8 @@ $events{$_->{profile}{external_id}}{$_->{properties}{Id}}++
 cmp_ok(scalar keys %events, '>', 40, 'there are events');
 
 my $ids = ids($t);
-my @wrong = grep { join(' ', keys %{$events{$_}}) ne ($ids->{$_} // 'none') }
-            keys %events;
+my @wrong = grep { join(' ', sort keys %{$events{$_}}) ne $ids->{$_} }
+            sort keys %events;
 
 is(join(' ', map { title($_) } @wrong), '', '$request_id, in event and log');
 
@@ -326,7 +341,15 @@ sub config {
 
     # what is asked for early must be in all of them
     $text =~ s/%%EARLY%%/$rules ? 'set $early_id $klaviyo_event_id;' : ''/ge;
+    $text =~ s/%%OFF%%/$rules ? 'klaviyo off;' : ''/ge;
     $text =~ s/%%RULE%%/$rules ? $rule : ''/ge;
+
+    $text =~ s/%%EXCEPT%%/$rules ? 'klaviyo_except Tracked Last;' : ''/ge;
+
+    # each event is another one
+    my $n = 0;
+    $text =~ s/%%N%%/$n++/ge;
+
     $text =~ s/%%ACCOUNT%%/$rules ? $account : ''/ge;
     $text =~ s/%%VARIABLES%%/$variables/;
     $text =~ s/%%FILES%%/$where/g;
@@ -387,12 +410,12 @@ sub log_lines {
 
 sub ids {
     my ($t) = @_;
+    my $log = $t->read_file('all.log');
     my %ids;
 
-    $ids{$1}{$2}++ while $t->read_file('all.log')
-        =~ /^(\S+) .* ([0-9a-f]{32})$/mg;
+    $ids{$1}{$2}++ while $log =~ /^(\S+) .* ([0-9a-f]{32})$/mg;
 
-    return { map { $_ => join ' ', keys %{$ids{$_}} } keys %ids };
+    return { map { $_ => join ' ', sort keys %{$ids{$_}} } keys %ids };
 }
 
 

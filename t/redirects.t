@@ -216,7 +216,7 @@ http {
             location /error/other { error_page 404 =201 @named; return 404; }
             location /error/none { error_page 404 /none; return 404; }
             location /error/url { error_page 404 http://x/; return 404; }
-            location /error/see { error_page 404 =303 @see; return 404; }
+            location /error/see { error_page 404 =303 /see; return 404; }
 
             location /error/twice {
                 recursive_error_pages  on;
@@ -238,7 +238,7 @@ http {
             }
         }
 
-        location @see {
+        location /see {
             return 303 /page;
         }
 
@@ -272,6 +272,7 @@ http {
 
         location /proxied {
             klaviyo_track First { }
+            log_subrequest on;
             proxy_pass http://127.0.0.1:%%PORT_1%%;
         }
 
@@ -378,14 +379,47 @@ http {
         }
     }
 
-    # without locations
+    # a server whose requests never come to a location
 
     server {
         listen       127.0.0.1:%%PORT_0%%;
         server_name  returns;
 
         klaviyo_track Seen { property U $uri; }
+
+        location / {
+            klaviyo_track Wrong { }
+        }
+
         return 200;
+    }
+
+    # or only by an error
+
+    server {
+        listen       127.0.0.1:%%PORT_0%%;
+        server_name  errors;
+
+        klaviyo_track Seen { property U $uri; }
+        error_page    404 = @named;
+        error_page    403 =200 /page;
+
+        location / {
+            klaviyo_track Wrong { }
+        }
+
+        location @named {
+            klaviyo_track Wrong { }
+            return 200;
+        }
+
+        if ($uri = /denied) {
+            return 403;
+        }
+
+        if ($uri != /page) {
+            return 404;
+        }
     }
 
     server {
@@ -444,6 +478,10 @@ my $cached = time();
 
 once('a return of the server', '/x', '', headers => { Host => 'returns' },
     seen => 'Seen{U=/x}');
+once('an error of the server, a name', '/x', '', headers => {
+    Host => 'errors' }, seen => 'Seen{U=/x}');
+once('an error of the server, a page', '/denied', '', headers => {
+    Host => 'errors' }, seen => 'Seen{U=/denied}');
 once('an if of the server', '/server/if', '');
 once('a rewrite of the server, last', '/server/last', 'Chosen');
 once('a rewrite of the server, break', '/server/break', 'Chosen');
@@ -513,12 +551,13 @@ never('X-Accel-Redirect, no file', '/accel', query => '?a=1&to=/none');
 send_('X-Accel-Redirect of a POST', '/accel', 'First',
     query => '?a=1&to=/ends');
 
-# Subrequests: never tracked, though they are requests of the same server.
+# Subrequests: never tracked, though they are requests of the same server, and
+# have a log phase if they are told to.
 
 once('auth_request', '/auth', 'First', query => '?a=1&case=auth');
 never('auth_request, denied', '/denied');
 once('mirror', '/mirror', 'First', query => '?a=1&case=mirror');
-send_('mirror of a POST', '/mirror', 'First', status => 405, none => 1);
+send_('mirror of a POST', '/mirror', 'First', none => 1);
 like(once('SSI', '/ssi.html', 'First')->body(), qr/endspartproxied/, 'it is');
 is(once('addition', '/addition', 'First')->body(), 'partpageproxied', 'it is');
 is(length once('slice', '/sliced', 'First')->body(), 5000, 'it is');

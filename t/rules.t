@@ -42,6 +42,10 @@ http {
 
     log_format  captures  "$http_x_case $handle $rest $klaviyo_result";
 
+    map $uri $both {
+        default  map;
+    }
+
     klaviyo_account shop {
         api_key   data:pk_shop0123456789;
         endpoint  %%KLAVIYO%%;
@@ -150,6 +154,14 @@ http {
         }
 
         # names that the request has too
+
+        klaviyo_track "Both" ~^/both/(?<both>x)? {
+            property  Both  $both;
+        }
+
+        klaviyo_track "Map" ~^/both/ {
+            property  Both  $both;
+        }
 
         klaviyo_track "Same" ~^/same/(?<handle>\w+)$ {
             property  Handle  $handle;
@@ -442,6 +454,9 @@ get('a name twice', '/twice/aa', 'Twice{Twice=aa}');
 get('a name twice, the second', '/twice/bb', 'Twice{Twice=bb}');
 get('decoded once', '/decoded/a%20b%252f+c', 'Decoded{Decoded=a b%2f+c}');
 get('an empty one', '/decoded/', 'Decoded');
+
+get('a variable of nginx', '/both/x', 'Both{Both=x}, Map{Both=map}');
+get('no part, but a variable', '/both/', 'Both, Map{Both=map}');
 
 # The request's own captures of the same name: changed by a rule, also while
 # the answer is on its way, when the event's id is asked for.

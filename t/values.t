@@ -183,7 +183,7 @@ header('json, a number alone', 'json', ' 1.20 ', '1.2');
 header('json, the least integer', 'json', '-9223372036854775808',
     '-9223372036854775808');
 header('json, beyond 64 bits', 'json', '9223372036854775808',
-    '9.223372036854775e18');
+    '9.223372036854776e18');
 header('json in json', 'json a | json b', '{"a":"{\"b\":2}"}', '2');
 header('json, its own twins', 'json a', '{"a":1,"a":2}', '2');
 header('json, a blank in the path', 'json "a[?@.b == 1].c"',
@@ -191,8 +191,7 @@ header('json, a blank in the path', 'json "a[?@.b == 1].c"',
 header('form', 'form', 'a=1+2&b=%41&a=3', '{"a":"1 2","b":"A"}');
 header('form, brackets', 'form | json a.b', 'a[b]=1', '"1"');
 header('kv', 'kv', ' a : 1 ,b:2:3,a:4,c', '{"a":"1","b":"2:3"}');
-header('kv, other separators', 'kv ; =', 'a=1;b=2', '{"a":"1","b":"2"}',
-    1);
+header('kv, other separators', 'kv ";" \x3d', 'a=1;b=2', '{"a":"1","b":"2"}');
 header('kv, hexadecimal separators', 'kv \x7c \x3d', 'a=1|b=2',
     '{"a":"1","b":"2"}');
 header('unescape', 'unescape', 'Tom &amp; J&#233;r&#xF4;me &euro;&lt;&no;&',
@@ -233,22 +232,22 @@ header('where, a deeper path', 'json | where a.b x', '[{"a":{"b":"x"}},{}]',
     '[{"a":{"b":"x"}}]');
 header('where, nothing', 'json | where a x', '[{"a":"y"}]', undef);
 header('where with a variable', 'json | where sku $arg_s | first | json n',
-    '[{"sku":"a","n":1},{"sku":"b","n":2}]', '2', 0, 's=b');
+    '[{"sku":"a","n":1},{"sku":"b","n":2}]', '2', 's=b');
 header('where with a name', 'json | where sku @args.s | first | json n',
-    '[{"sku":"a","n":1},{"sku":"b","n":2}]', '2', 0, 's=b');
+    '[{"sku":"a","n":1},{"sku":"b","n":2}]', '2', 's=b');
 header('where, what to look for is missing', 'json | where sku $arg_s',
     '[{"n":1}]', undef);
 header('unique', 'json | unique', '[1,"1",1,"a",{"a":1,"b":2},{"b":2,"a":1}]',
     '[1,"1","a",{"a":1,"b":2}]');
-header('zip', 'split , | zip @args.b', 'x,y,z', '[["x","1"],["y","2"]]', 0,
+header('zip', 'split , | zip @args.b', 'x,y,z', '[["x","1"],["y","2"]]',
     'b=1&b=2');
-header('zip, one each', 'zip $arg_b', 'x', '[["x","1"]]', 0, 'b=1');
+header('zip, one each', 'zip $arg_b', 'x', '[["x","1"]]', 'b=1');
 header('zip, nothing beside', 'zip $arg_b', 'x', undef);
 header('default, not needed', 'json a | default z', '{"a":"x"}', '"x"');
 header('default', 'json b | default z', '{"a":"x"}', '"z"');
-header('default of a variable', 'json b | default $arg_b', '{}', '"1 2"', 0,
+header('default of a variable', 'json b | default $arg_b', '{}', '"1 2"',
     'b=1+2');
-header('default of a name', 'json b | default @args.b', '{}', '["1","2"]', 0,
+header('default of a name', 'json b | default @args.b', '{}', '["1","2"]',
     'b=1&b=2');
 header('default that is missing too', 'json b | default $arg_b', '{}', undef);
 header('default of a default', 'json b | default $arg_b | default z', '{}',
@@ -276,16 +275,16 @@ header('split, several letters', 'split ", " 1', 'a, b', '"b"');
 header('split, nothing to split', 'split ,', 'a', '["a"]');
 header('join', 'json | join ", "', '["a",1,null,true]', '"a, 1, true"');
 header('join, one', 'join ,', 'a', '"a"');
-header('prefix', 'prefix "p $arg_b "', 'x', '"p 1 x"', 0, 'b=1');
+header('prefix', 'prefix "p $arg_b "', 'x', '"p 1 x"', 'b=1');
 header('prefix, missing', 'prefix $arg_b', 'x', undef);
-header('suffix', 'suffix -$arg_b', 'x', '"x-1"', 0, 'b=1');
+header('suffix', 'suffix -$arg_b', 'x', '"x-1"', 'b=1');
 header('gid', 'gid', 'gid://shopify/Product/7?key=a/b', '"7"');
 header('gid, no slash', 'gid', '7', '"7"');
 header('gid, nothing behind', 'gid', 'a/', undef);
 header('sha256', 'sha256', 'abc', '"ba7816bf8f01cfea414140de5dae2223b00361a39'
     . '6177a9cb410ff61f20015ad"');
 header('e164', 'e164 RO', '0712 345 678', '"+40712345678"');
-header('e164, lower case', 'e164 de', '+49 (0)30 123456', undef, 2);
+header('e164, lower case', 'e164 de', '+49 (0)30 123456', '"+4930123456"');
 header('e164, international', 'e164 US', '+40712345678', '"+40712345678"');
 header('e164, two zeros', 'e164 DE', '0040712345678', '"+40712345678"');
 header('e164, none', 'e164 DE', 'hello', undef);
@@ -314,7 +313,7 @@ header('integer, more', 'integer', '9223372036854775808', undef);
 header('boolean', 'split , | boolean', 'true,1,YES,on,false,0,No,off,2,x',
     '[true,true,true,true,false,false,false,false]');
 header('string', 'json | string', '[1.50,true,"a",1e2,12345678901234567890,{}]',
-    '["1.5","true","a","100","12345678901234567000"]', 2);
+    '["1.5","true","a","100","1.2345678901234567e19"]');
 header('date, seconds', 'date', '1753265730', '"2025-07-23T10:15:30Z"');
 header('date, milliseconds', 'date', '1753265730123',
     '"2025-07-23T10:15:30.123Z"');
@@ -344,20 +343,21 @@ header('sum of zeros', 'json | sum', '[0,0]', '0');
 header('min', 'json | min', '[3,"-1.5",2]', '-1.5');
 header('max', 'json | max', '[3,"10",2]', '10');
 header('multiply', 'multiply 3', '19.99', '59.97');
-header('multiply by a variable', 'multiply $arg_q', '19.99', '59.97', 0, 'q=3');
-header('multiply by a name', 'multiply @args.q', '1.1', '1.21', 0, 'q=1.1');
+header('multiply by a variable', 'multiply $arg_q', '19.99', '59.97', 'q=3');
+header('multiply by a name', 'multiply @args.q', '1.1', '1.21', 'q=1.1');
 header('multiply, large and exact', 'multiply 100', '92233720368547758.07',
     '9223372036854775807');
 header('multiply by nothing', 'multiply $arg_q', '19.99', undef);
 header('multiply by text', 'multiply x', '19.99', undef);
 header('multiply an array', 'split , | multiply 2', '0.1,0.2', '[0.2,0.4]');
 header('divide', 'divide 100', '1999', '19.99');
-header('divide by three', 'divide 3', '1', '0.3333333333333333', 2);
+header('divide by three', 'divide 3', '1',
+    '0.3333333333333333333333333333');
 header('divide by zero', 'divide 0', '1', undef);
 header('scale', 'scale 2', '1800', '18');
 header('scale, cents', 'scale 2', '1999', '19.99');
 header('scale, none', 'scale 0', '1999', '1999');
-header('scale by a variable', 'scale $arg_e', '1999', '1.999', 0, 'e=3');
+header('scale by a variable', 'scale $arg_e', '1999', '1.999', 'e=3');
 header('scale, negative', 'scale -2', '19.99', '1999');
 header('scale, a fraction', 'scale 1.5', '19.99', undef);
 
@@ -561,9 +561,7 @@ sub cookies {
 
 # filters of a text that comes as it is
 sub header {
-    my ($name, $filters, $text, $expected, $odd, $query) = @_;
-
-    $filters =~ s/ ; / "\\x3b" /;
+    my ($name, $filters, $text, $expected, $query) = @_;
 
     return args($name, "\$http_x_text | $filters", $query, $expected,
         headers => { 'X-Text' => $text });

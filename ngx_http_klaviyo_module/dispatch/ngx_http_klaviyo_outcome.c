@@ -276,8 +276,9 @@ ngx_http_klaviyo_outcome_single(ngx_http_klaviyo_flight_t *flight,
 
 
 /*
- * Where Klaviyo counts its entries from is not documented: until a pointer has
- * proved right, no event dies of it, nor counts as one that Klaviyo knows.
+ * What Klaviyo's pointers count is not documented: until one has proved right,
+ * no event dies of it, nor counts as one that Klaviyo knows.  If all are
+ * pointed at, there is no doubt.
  */
 
 static void
@@ -288,7 +289,7 @@ ngx_http_klaviyo_outcome_pointed(ngx_http_klaviyo_flight_t *flight,
 
     s = flight->sender;
 
-    if (flight->batch.events == 1
+    if (verdict->entries->nelts == flight->batch.events
         || s->pointers == NGX_HTTP_KLAVIYO_POINTERS_RIGHT
         || s->fault)
     {

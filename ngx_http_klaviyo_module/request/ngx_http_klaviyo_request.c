@@ -30,24 +30,12 @@ typedef struct {
 ngx_int_t
 ngx_http_klaviyo_match_handler(ngx_http_request_t *r)
 {
-    ngx_http_klaviyo_ctx_t       *ctx;
     ngx_http_klaviyo_match_t      match;
     ngx_http_klaviyo_loc_conf_t  *klcf;
 
-    if (r != r->main) {
-        return NGX_DECLINED;
-    }
+    /* a subrequest, or a redirect: what it comes to does not matter */
 
     if (r->internal) {
-
-        /* an internal redirect; what it comes to does not matter */
-
-        ctx = ngx_http_klaviyo_get_ctx(r);
-
-        if (ctx) {
-            ctx->located = 1;
-        }
-
         return NGX_DECLINED;
     }
 
@@ -218,14 +206,7 @@ ngx_http_klaviyo_locate_handler(ngx_http_request_t *r)
 {
     ngx_http_klaviyo_ctx_t  *ctx;
 
-    if (r != r->main) {
-        return NGX_DECLINED;
-    }
-
-    /*
-     * A context that only the pool knows has been through a redirect: a named
-     * location does not pass the server rewrite phase.
-     */
+    /* a context that only the pool knows has been through a redirect */
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_klaviyo_module);
 

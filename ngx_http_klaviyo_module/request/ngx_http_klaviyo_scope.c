@@ -102,10 +102,6 @@ ngx_http_klaviyo_scope_captures(ngx_http_klaviyo_ctx_t *ctx,
         }
     }
 
-    if (candidate == NULL) {
-        return;
-    }
-
     rule = candidate->rule;
     scope->rule = rule;
 
@@ -165,8 +161,6 @@ ngx_http_klaviyo_scope_leave(ngx_http_klaviyo_ctx_t *ctx,
     r = ctx->request;
     cmcf = ngx_http_get_module_main_conf(r, ngx_http_core_module);
     kmcf = ngx_http_get_module_main_conf(r, ngx_http_klaviyo_module);
-
-    ngx_http_klaviyo_scope_captures(ctx, scope, NULL);
 
     r->uri = scope->uri;
     r->args = scope->args;

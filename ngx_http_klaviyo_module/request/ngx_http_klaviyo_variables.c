@@ -18,7 +18,8 @@ static ngx_int_t ngx_http_klaviyo_result_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_klaviyo_event_id_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
-static void ngx_http_klaviyo_url_host(ngx_http_request_t *r, ngx_str_t *host);
+static void ngx_http_klaviyo_url_host(ngx_http_request_t *r, ngx_str_t *host,
+    ngx_str_t *port);
 static void ngx_http_klaviyo_set_variable(ngx_http_variable_value_t *v,
     u_char *data, size_t len);
 
@@ -63,12 +64,12 @@ ngx_http_klaviyo_url_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
     u_char                    *p, *url;
-    ngx_str_t                  host, uri;
+    ngx_str_t                  host, port, uri;
     ngx_http_klaviyo_arena_t   arena;
 
     v->not_found = 1;
 
-    ngx_http_klaviyo_url_host(r, &host);
+    ngx_http_klaviyo_url_host(r, &host, &port);
 
     if (host.len == 0 || r->unparsed_uri.len == 0) {
         return NGX_OK;
@@ -82,7 +83,8 @@ ngx_http_klaviyo_url_variable(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    url = ngx_pnalloc(r->pool, sizeof("https://") - 1 + host.len + uri.len);
+    url = ngx_pnalloc(r->pool, sizeof("https://") - 1 + host.len + port.len
+                               + uri.len);
     if (url == NULL) {
         return NGX_ERROR;
     }
@@ -98,6 +100,7 @@ ngx_http_klaviyo_url_variable(ngx_http_request_t *r,
     }
 
     p = ngx_cpymem(p, host.data, host.len);
+    p = ngx_cpymem(p, port.data, port.len);
     p = ngx_cpymem(p, uri.data, uri.len);
 
     ngx_http_klaviyo_set_variable(v, url, p - url);
@@ -108,14 +111,17 @@ ngx_http_klaviyo_url_variable(ngx_http_request_t *r,
 
 /*
  * The host that nginx decided on, with the port that the visitor wrote: the
- * Host header is taken only where it is that host.
+ * Host header is believed only where it is that host.
  */
 
 static void
-ngx_http_klaviyo_url_host(ngx_http_request_t *r, ngx_str_t *host)
+ngx_http_klaviyo_url_host(ngx_http_request_t *r, ngx_str_t *host,
+    ngx_str_t *port)
 {
     ngx_str_t                 *value;
     ngx_http_core_srv_conf_t  *cscf;
+
+    ngx_str_null(port);
 
     *host = r->headers_in.server;
 
@@ -134,7 +140,8 @@ ngx_http_klaviyo_url_host(ngx_http_request_t *r, ngx_str_t *host)
     if (value->len > host->len && value->data[host->len] == ':'
         && ngx_strncasecmp(value->data, host->data, host->len) == 0)
     {
-        *host = *value;
+        port->data = value->data + host->len;
+        port->len = value->len - host->len;
     }
 }
 

@@ -863,6 +863,8 @@ all_events_pointed_at_finish_the_batch(void **state)
 {
     fixture_t *f = *state;
 
+    f->sender.pointers = NGX_HTTP_KLAVIYO_POINTERS_UNKNOWN;
+
     put(f, 10);
     (void) run(f);
 

@@ -503,8 +503,9 @@ sub type {
 sub integers {
     my ($body) = @_;
 
-    while ($body =~ /"(?:[^"\\]++|\\.)*+"|(-?[0-9]++)([.eE]?)/gs) {
-        next if !defined $1 || $2 || length $1 < 19;
+    while ($body =~ /"(?:[^"\\]++|\\.)*+"
+                      |(-?[0-9]++)((?:\.[0-9]++)?(?:[eE][-+]?[0-9]++)?)/gsx) {
+        next if !defined $1 || $2 ne '' || length $1 < 19;
 
         my ($sign, $digits) = $1 =~ /(-?)([0-9]+)/;
         my $most = $sign ? '9223372036854775808' : '9223372036854775807';

@@ -192,8 +192,9 @@ sub finish {
 
     Test::More::ok($t->quit(), 'nginx ends');
 
-    push @{$self->{results}{$1}}, $2
-        while $t->read_file('results.log') =~ m{^(\d+) (.*)$}mg;
+    my $log = $t->read_file('results.log');
+
+    push @{$self->{results}{$1}}, $2 while $log =~ m{^(\d+) (.*)$}mg;
 
     my %texts = $self->texts();
 
