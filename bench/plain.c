@@ -5,7 +5,8 @@
 
 /*
  * What libcurl alone can do: sends bodies of one size, some at a time, and
- * nothing else.  For bench/run, which takes the time where they arrive.
+ * nothing else.  For bench/run, which takes the time where they arrive.  Each
+ * body is in memory of its own, as the events in a ring are.
  *
  *     plain URL BODIES BYTES PARALLEL
  */
@@ -17,80 +18,86 @@
 #include <curl/curl.h>
 
 
-static int plain_run(CURLM *multi, long bodies);
-static CURL *plain_request(const char *url, const char *body, long bytes);
+typedef struct {
+    CURLM  *multi;
+    char   *body;       /* the next one */
+    long    bytes;
+    long    left;       /* bodies */
+} plain_t;
+
+
+static int plain_run(plain_t *plain);
+static int plain_send(plain_t *plain, CURL *easy);
+static CURL *plain_request(const char *url, long bytes);
 static size_t plain_discard(char *data, size_t size, size_t n, void *context);
 
 
 int
 main(int argc, char *argv[])
 {
-    char   *body;
-    long    i, bodies, bytes, parallel;
-    CURL   *easy;
-    CURLM  *multi;
+    long     parallel;
+    CURL    *easy;
+    plain_t  plain;
 
     if (argc != 5) {
         fprintf(stderr, "usage: plain URL BODIES BYTES PARALLEL\n");
         return 2;
     }
 
-    bodies = atol(argv[2]);
-    bytes = atol(argv[3]);
-    parallel = atol(argv[4]);
+    plain.left = atol(argv[2]);
+    plain.bytes = atol(argv[3]);
+    plain.multi = curl_multi_init();
+    plain.body = malloc(plain.left * plain.bytes);
 
-    multi = curl_multi_init();
-    body = malloc(bytes);
-
-    if (multi == NULL || body == NULL) {
+    if (plain.multi == NULL || plain.body == NULL) {
         return 1;
     }
 
-    memset(body, 'x', bytes);
+    memset(plain.body, 'x', plain.left * plain.bytes);
 
-    for (i = 0; i < parallel && i < bodies; i++) {
-        easy = plain_request(argv[1], body, bytes);
+    for (parallel = atol(argv[4]); parallel && plain.left; parallel--) {
+        easy = plain_request(argv[1], plain.bytes);
 
-        if (easy == NULL || curl_multi_add_handle(multi, easy) != CURLM_OK) {
+        if (easy == NULL || plain_send(&plain, easy) != 0) {
             return 1;
         }
     }
 
-    return plain_run(multi, bodies - i);
+    return plain_run(&plain);
 }
 
 
-/* "bodies" are those that wait for one of the handles */
-
 static int
-plain_run(CURLM *multi, long bodies)
+plain_run(plain_t *plain)
 {
     int       n, running;
-    CURL     *easy;
     CURLMsg  *msg;
 
     do {
-        if (curl_multi_perform(multi, &running) != CURLM_OK) {
+        if (curl_multi_perform(plain->multi, &running) != CURLM_OK) {
             return 1;
         }
 
-        while ((msg = curl_multi_info_read(multi, &n)) != NULL) {
+        while ((msg = curl_multi_info_read(plain->multi, &n)) != NULL) {
 
             if (msg->data.result != CURLE_OK) {
                 fprintf(stderr, "%s\n", curl_easy_strerror(msg->data.result));
                 return 1;
             }
 
-            if (bodies-- > 0) {
-                easy = msg->easy_handle;
-                curl_multi_remove_handle(multi, easy);
-                curl_multi_add_handle(multi, easy);
+            if (plain->left) {
+                curl_multi_remove_handle(plain->multi, msg->easy_handle);
+
+                if (plain_send(plain, msg->easy_handle) != 0) {
+                    return 1;
+                }
+
                 running++;
             }
         }
 
         if (running
-            && curl_multi_poll(multi, NULL, 0, 1000, NULL) != CURLM_OK)
+            && curl_multi_poll(plain->multi, NULL, 0, 1000, NULL) != CURLM_OK)
         {
             return 1;
         }
@@ -101,8 +108,20 @@ plain_run(CURLM *multi, long bodies)
 }
 
 
+static int
+plain_send(plain_t *plain, CURL *easy)
+{
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, plain->body);
+
+    plain->body += plain->bytes;
+    plain->left--;
+
+    return curl_multi_add_handle(plain->multi, easy) != CURLM_OK;
+}
+
+
 static CURL *
-plain_request(const char *url, const char *body, long bytes)
+plain_request(const char *url, long bytes)
 {
     CURL               *easy;
     struct curl_slist  *headers;
@@ -116,7 +135,6 @@ plain_request(const char *url, const char *body, long bytes)
 
     curl_easy_setopt(easy, CURLOPT_URL, url);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) bytes);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, plain_discard);
 

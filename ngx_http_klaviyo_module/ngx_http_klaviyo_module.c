@@ -44,8 +44,8 @@ static char *ngx_http_klaviyo_ignore(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static void ngx_http_klaviyo_compile(ngx_conf_t *cf,
     ngx_http_klaviyo_compile_t *compile);
-static ngx_int_t ngx_http_klaviyo_no_element(ngx_conf_t *cf,
-    ngx_http_klaviyo_value_t *value);
+static ngx_int_t ngx_http_klaviyo_no_element(
+    ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_value_t *value);
 
 static void *ngx_http_klaviyo_create_main_conf(ngx_conf_t *cf);
 static char *ngx_http_klaviyo_init_main_conf(ngx_conf_t *cf, void *conf);
@@ -434,7 +434,7 @@ ngx_http_klaviyo_property(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (node == NULL
         || ngx_http_klaviyo_value_compile(&compile, &node->value) != NGX_OK
-        || ngx_http_klaviyo_no_element(cf, &node->value) != NGX_OK)
+        || ngx_http_klaviyo_no_element(&compile, &node->value) != NGX_OK)
     {
         return NGX_CONF_ERROR;
     }
@@ -464,7 +464,7 @@ ngx_http_klaviyo_profile(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     profile = ngx_http_klaviyo_profile_add(&compile, klcf->profiles);
 
     if (profile == NULL
-        || ngx_http_klaviyo_no_element(cf, &profile->value) != NGX_OK)
+        || ngx_http_klaviyo_no_element(&compile, &profile->value) != NGX_OK)
     {
         return NGX_CONF_ERROR;
     }
@@ -506,10 +506,14 @@ ngx_http_klaviyo_consent(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_http_klaviyo_compile(cf, &compile);
 
     if (ngx_http_klaviyo_condition_compile(&compile, c) != NGX_OK
-        || ngx_http_klaviyo_no_element(cf, &c->value) != NGX_OK)
+        || ngx_http_klaviyo_no_element(&compile, &c->value) != NGX_OK)
     {
         return NGX_CONF_ERROR;
     }
+
+    /* nobody has said yes or no */
+
+    c->present = 1;
 
     return NGX_CONF_OK;
 }
@@ -615,15 +619,17 @@ ngx_http_klaviyo_compile(ngx_conf_t *cf, ngx_http_klaviyo_compile_t *compile)
 
 
 static ngx_int_t
-ngx_http_klaviyo_no_element(ngx_conf_t *cf, ngx_http_klaviyo_value_t *value)
+ngx_http_klaviyo_no_element(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_value_t *value)
 {
     if (value->frames == 0) {
         return NGX_OK;
     }
 
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "no element for \".\", it stands for an element of "
-                       "\"each\" or \"items\"");
+    ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
+                       "no element for \"%V\", it is of an element of \"each\" "
+                       "or \"items\" in a rule; a text begins with \"\\.\"",
+                       &compile->element);
 
     return NGX_ERROR;
 }
@@ -924,6 +930,10 @@ ngx_http_klaviyo_postconfiguration(ngx_conf_t *cf)
 
     kmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_klaviyo_module);
 
+    if (ngx_http_klaviyo_value_check(cf, &kmcf->references) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     if (kmcf->accounts.nelts == 0) {
 
         if (kmcf->rules.nelts) {
@@ -949,7 +959,6 @@ ngx_http_klaviyo_postconfiguration(ngx_conf_t *cf)
     }
 
     if (ngx_http_klaviyo_noise_init(cf->pool) != NGX_OK
-        || ngx_http_klaviyo_value_check(cf, &kmcf->references) != NGX_OK
         || ngx_http_klaviyo_init_indexes(cf, kmcf) != NGX_OK
         || ngx_http_klaviyo_init_variables(cf, kmcf) != NGX_OK)
     {
@@ -1156,14 +1165,14 @@ ngx_http_klaviyo_init_rule(ngx_conf_t *cf, ngx_http_klaviyo_main_conf_t *kmcf,
 
     ngx_http_klaviyo_rule_captures(rule);
 
-    if (rule->account_name.len) {
+    if (rule->account_name.data) {
         rule->account = ngx_http_klaviyo_account_find(&kmcf->accounts,
                                                       &rule->account_name);
         if (rule->account == NULL) {
             ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                          "unknown account \"%V\" in \"klaviyo_track\" "
-                          "in %V:%ui", &rule->account_name, &rule->file,
-                          rule->line);
+                          "unknown account \"%V\" in \"account\" in %V:%ui",
+                          &rule->account_name, &rule->account_file,
+                          rule->account_line);
             return NGX_ERROR;
         }
     }

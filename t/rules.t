@@ -476,7 +476,8 @@ is((split ' ', $r->body())[0], $r->header('X-Event'), 'the id is always this');
 
 get('include in a rule', '/included/inside?f=1&i=2&m=3',
     'Inside{First=1 Included=2 More=3}');
-get('include of a rule', '/included/rule?i=2&m=3', 'Included{Included=2 More=3}');
+get('include of a rule', '/included/rule?i=2&m=3',
+    'Included{Included=2 More=3}');
 
 # Levels: rules that hide others, or count where they must not.
 

@@ -29,7 +29,8 @@ my $rule = <<'EOF';
 EOF
 
 # proxy_cache has a manager and a loader, as helpers of its own
-my $cache = "    proxy_cache_path %%TESTDIR%%/cache keys_zone=a:1m max_size=1;\n";
+my $cache = '    proxy_cache_path %%TESTDIR%%/cache keys_zone=a:1m max_size=1;'
+    . "\n";
 
 ###############################################################################
 

@@ -93,13 +93,21 @@ ngx_http_klaviyo_condition_compile(ngx_http_klaviyo_compile_t *compile,
 
     c->op = op->op;
 
-    if (compile->last - compile->token != 1) {
+    if (compile->token == compile->last) {
         ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
-                           "operator \"%V\" needs one text", token);
+                           "operator \"%V\" needs a text", token);
         return NGX_ERROR;
     }
 
     c->text = *compile->token++;
+
+    if (compile->token < compile->last) {
+        ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
+                           "unexpected \"%V\" after \"%V %V\", a text with "
+                           "blanks must be quoted", compile->token, token,
+                           &c->text);
+        return NGX_ERROR;
+    }
 
     return ngx_http_klaviyo_condition_text(compile, c, op->flags);
 }
@@ -200,6 +208,10 @@ ngx_http_klaviyo_condition_eval(ngx_http_klaviyo_eval_t *eval,
 
     if (data.type == NGX_HTTP_KLAVIYO_UNKNOWN) {
         return NGX_ABORT;
+    }
+
+    if (c->present && data.type == NGX_HTTP_KLAVIYO_MISSING) {
+        return NGX_DECLINED;
     }
 
     negate = c->negate;

@@ -12,6 +12,7 @@
 
 
 #include "ngx_http_klaviyo_event.h"
+#include "ngx_http_klaviyo_decimal.h"
 #include "ngx_http_klaviyo_url.h"
 
 
@@ -113,6 +114,8 @@ static size_t ngx_http_klaviyo_event_settle_profile(
     ngx_uint_t *limits);
 static void ngx_http_klaviyo_event_string(ngx_http_klaviyo_member_t *member,
     ngx_uint_t *limits);
+static ngx_uint_t ngx_http_klaviyo_event_coordinate(ngx_str_t *text);
+static ngx_uint_t ngx_http_klaviyo_event_address(ngx_str_t *text);
 static u_char *ngx_http_klaviyo_event_write_event(u_char *p,
     ngx_http_klaviyo_event_t *event, ngx_uint_t *aged);
 static u_char *ngx_http_klaviyo_event_write_value(u_char *p,
@@ -385,28 +388,65 @@ ngx_http_klaviyo_event_string(ngx_http_klaviyo_member_t *member,
     ngx_uint_t *limits)
 {
     ngx_str_t                 text;
+    ngx_uint_t                coordinate;
     ngx_http_klaviyo_data_t  *data;
 
     data = &member->data;
 
-    if (member->field == NGX_HTTP_KLAVIYO_PROFILE_PROPERTY) {
-        return;
-    }
-
-    if (data->type == NGX_HTTP_KLAVIYO_NUMBER
-        && (ngx_http_klaviyo_event_is(&member->key, "\"latitude\":")
-            || ngx_http_klaviyo_event_is(&member->key, "\"longitude\":")))
+    if (member->field == NGX_HTTP_KLAVIYO_PROFILE_PROPERTY
+        || ngx_http_klaviyo_data_is_missing(data))
     {
         return;
     }
 
-    if (data->type == NGX_HTTP_KLAVIYO_TREE) {
+    coordinate = ngx_http_klaviyo_event_is(&member->key, "\"latitude\":")
+                 || ngx_http_klaviyo_event_is(&member->key, "\"longitude\":");
+
+    if (coordinate && data->type == NGX_HTTP_KLAVIYO_NUMBER) {
+        return;
+    }
+
+    if (ngx_http_klaviyo_data_text(data, &text) != NGX_OK
+        || (coordinate && !ngx_http_klaviyo_event_coordinate(&text))
+        || (ngx_http_klaviyo_event_is(&member->key, "\"ip\":")
+            && !ngx_http_klaviyo_event_address(&text)))
+    {
         ngx_http_klaviyo_data_missing(data);
         (*limits)++;
-
-    } else if (ngx_http_klaviyo_data_text(data, &text) == NGX_OK) {
-        ngx_http_klaviyo_data_set_string(data, text.data, text.len);
+        return;
     }
+
+    ngx_http_klaviyo_data_set_string(data, text.data, text.len);
+}
+
+
+/* a decimal, as everybody reads it: no sign but minus, no exponent */
+
+static ngx_uint_t
+ngx_http_klaviyo_event_coordinate(ngx_str_t *text)
+{
+    size_t                      i;
+    ngx_http_klaviyo_decimal_t  d;
+
+    for (i = 0; i < text->len; i++) {
+        if (text->data[i] == '+' || (text->data[i] | 0x20) == 'e') {
+            return 0;
+        }
+    }
+
+    return ngx_http_klaviyo_decimal_parse(&d, text) == NGX_OK;
+}
+
+
+/* $remote_addr may be "unix:", X-Forwarded-For a list */
+
+static ngx_uint_t
+ngx_http_klaviyo_event_address(ngx_str_t *text)
+{
+    u_char  addr[16];
+
+    return ngx_inet_addr(text->data, text->len) != INADDR_NONE
+           || ngx_inet6_addr(text->data, text->len, addr) == NGX_OK;
 }
 
 

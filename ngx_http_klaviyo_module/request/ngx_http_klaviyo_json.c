@@ -41,6 +41,8 @@ static size_t ngx_http_klaviyo_json_write_array(u_char *dst, json_t *json,
     ngx_uint_t depth, ngx_uint_t *limits);
 static size_t ngx_http_klaviyo_json_write_object(u_char *dst, json_t *json,
     ngx_uint_t depth, ngx_uint_t *limits);
+static ngx_uint_t ngx_http_klaviyo_json_too_deep(ngx_uint_t depth,
+    ngx_uint_t *limits);
 static size_t ngx_http_klaviyo_json_write_member(u_char *dst, u_char sep,
     void *iter, ngx_uint_t depth, ngx_uint_t *limits);
 static ngx_int_t ngx_http_klaviyo_json_bound(ngx_http_klaviyo_arena_t *arena,
@@ -533,6 +535,10 @@ ngx_http_klaviyo_json_write_array(u_char *dst, json_t *json, ngx_uint_t depth,
     size_t      n, size, i, last;
     ngx_uint_t  items;
 
+    if (ngx_http_klaviyo_json_too_deep(depth, limits)) {
+        return 0;
+    }
+
     size = 0;
     items = 0;
     last = json_array_size(json);
@@ -549,8 +555,8 @@ ngx_http_klaviyo_json_write_array(u_char *dst, json_t *json, ngx_uint_t depth,
         }
 
         n = ngx_http_klaviyo_json_write_tree(dst ? dst + size + 1 : NULL,
-                                             json_array_get(json, i), depth,
-                                             limits);
+                                             json_array_get(json, i),
+                                             depth + 1, limits);
         if (n == 0) {
             continue;
         }
@@ -582,12 +588,7 @@ ngx_http_klaviyo_json_write_object(u_char *dst, json_t *json, ngx_uint_t depth,
     void    *iter;
     size_t   size;
 
-    if (depth >= NGX_HTTP_KLAVIYO_MAX_DEPTH) {
-
-        if (limits) {
-            (*limits)++;
-        }
-
+    if (ngx_http_klaviyo_json_too_deep(depth, limits)) {
         return 0;
     }
 
@@ -614,6 +615,23 @@ ngx_http_klaviyo_json_write_object(u_char *dst, json_t *json, ngx_uint_t depth,
 }
 
 
+/* Klaviyo counts objects only, "currently" */
+
+static ngx_uint_t
+ngx_http_klaviyo_json_too_deep(ngx_uint_t depth, ngx_uint_t *limits)
+{
+    if (depth < NGX_HTTP_KLAVIYO_MAX_DEPTH) {
+        return 0;
+    }
+
+    if (limits) {
+        (*limits)++;
+    }
+
+    return 1;
+}
+
+
 static size_t
 ngx_http_klaviyo_json_write_member(u_char *dst, u_char sep, void *iter,
     ngx_uint_t depth, ngx_uint_t *limits)
@@ -623,6 +641,15 @@ ngx_http_klaviyo_json_write_member(u_char *dst, u_char sep, void *iter,
 
     key = (u_char *) json_object_iter_key(iter);
     len = ngx_strlen(key);
+
+    if (len == 0) {
+
+        if (limits) {
+            (*limits)++;
+        }
+
+        return 0;
+    }
 
     /* 4 is {"": */
 

@@ -28,9 +28,9 @@ size_t ngx_http_klaviyo_json_escape(u_char *dst, u_char *src, size_t len);
  * nothing to send: missing, an empty string, a string over
  * NGX_HTTP_KLAVIYO_MAX_STRING bytes, an empty array or object.  Inside arrays
  * and objects null, "" and too long strings are left out, elements after
- * NGX_HTTP_KLAVIYO_MAX_ITEMS and objects deeper than
- * NGX_HTTP_KLAVIYO_MAX_DEPTH too.  "depth" is how many objects are open
- * already.  With "dst" NULL nothing is written, the size is the same.  If
+ * NGX_HTTP_KLAVIYO_MAX_ITEMS, arrays and objects deeper than
+ * NGX_HTTP_KLAVIYO_MAX_DEPTH and members without a name too.  "depth" is how
+ * many objects and arrays are open already.  With "dst" NULL nothing is written, the size is the same.  If
  * "limits" is not NULL, it grows by one for each thing left out by a limit.
  */
 size_t ngx_http_klaviyo_json_write(u_char *dst, ngx_http_klaviyo_data_t *data,

@@ -14,6 +14,10 @@
 #include "ngx_http_klaviyo_noise.h"
 
 
+/* characters, as in klaviyo_account */
+#define NGX_HTTP_KLAVIYO_MAX_SERVICE     64
+
+
 /* what is known while a rule is read; nested blocks have a copy */
 typedef struct {
     ngx_conf_t                          *cf;       /* of this directive */
@@ -30,6 +34,7 @@ typedef struct {
 /* a value that stands in elements: are there as many, once all is read? */
 typedef struct {
     ngx_uint_t                           frames;
+    ngx_str_t                            element;
     ngx_str_t                            file;
     ngx_uint_t                           line;
 } ngx_http_klaviyo_check_t;
@@ -49,6 +54,7 @@ typedef struct {
 static ngx_http_klaviyo_rule_t *ngx_http_klaviyo_rule_create(ngx_conf_t *cf);
 static ngx_int_t ngx_http_klaviyo_rule_metric(ngx_conf_t *cf,
     ngx_http_klaviyo_rule_t *rule, ngx_str_t *metric);
+static size_t ngx_http_klaviyo_rule_length(ngx_str_t *text);
 static ngx_int_t ngx_http_klaviyo_rule_finish(
     ngx_http_klaviyo_reader_t *reader);
 static ngx_int_t ngx_http_klaviyo_rule_text(ngx_conf_t *cf,
@@ -278,9 +284,12 @@ static ngx_int_t
 ngx_http_klaviyo_rule_metric(ngx_conf_t *cf, ngx_http_klaviyo_rule_t *rule,
     ngx_str_t *metric)
 {
-    if (metric->len == 0 || metric->len > NGX_HTTP_KLAVIYO_MAX_METRIC) {
+    if (ngx_http_klaviyo_rule_length(metric) == 0
+        || metric->len > NGX_HTTP_KLAVIYO_MAX_METRIC)
+    {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid metric \"%V\", it must have 1 to %d bytes",
+                           "invalid metric \"%V\", it must have 1 to %d bytes "
+                           "of UTF-8 and no control characters",
                            metric, NGX_HTTP_KLAVIYO_MAX_METRIC);
         return NGX_ERROR;
     }
@@ -295,6 +304,31 @@ ngx_http_klaviyo_rule_metric(ngx_conf_t *cf, ngx_http_klaviyo_rule_t *rule,
     rule->metric = *metric;
 
     return NGX_OK;
+}
+
+
+/* In characters; 0 if it is not UTF-8 or has control characters. */
+
+static size_t
+ngx_http_klaviyo_rule_length(ngx_str_t *text)
+{
+    u_char    *p, *last;
+    size_t     n;
+    uint32_t   c;
+
+    p = text->data;
+    last = p + text->len;
+
+    for (n = 0; p < last; n++) {
+
+        c = (*p < 0x80) ? *p++ : ngx_utf8_decode(&p, last - p);
+
+        if (c < 0x20 || c == 0x7f || c > 0x10ffff) {
+            return 0;
+        }
+    }
+
+    return n;
 }
 
 
@@ -318,8 +352,9 @@ ngx_http_klaviyo_rule_finish(ngx_http_klaviyo_reader_t *reader)
         }
 
         ngx_log_error(NGX_LOG_EMERG, reader->http->log, 0,
-                      "no element for \".\" in %V:%ui, it stands for an "
-                      "element of \"each\" or \"items\" around",
+                      "no element for \"%V\" in %V:%ui, it is of an "
+                      "element of \"each\" or \"items\" around; a text "
+                      "begins with \"\\.\"", &check[i].element,
                       &check[i].file, check[i].line);
         return NGX_ERROR;
     }
@@ -338,7 +373,9 @@ ngx_http_klaviyo_rule_finish(ngx_http_klaviyo_reader_t *reader)
         route[i].number = i;
     }
 
-    rule->answer = (rule->unique_id && rule->unique_id->answer);
+    rule->answer = (rule->unique_id
+                    && (rule->unique_id->answer || rule->unique_id->each
+                        || rule->unique_id->frames));
 
     return NGX_OK;
 }
@@ -492,6 +529,7 @@ ngx_http_klaviyo_rule_frames(ngx_http_klaviyo_compile_t *compile,
     }
 
     check->frames = value->frames - reader->nest;
+    check->element = compile->element;
     check->file = compile->cf->conf_file->file.name;
     check->line = compile->cf->conf_file->line;
 
@@ -608,6 +646,7 @@ ngx_http_klaviyo_route_pattern(ngx_conf_t *cf, ngx_http_klaviyo_route_t *route,
 
     if (n && path.len == 0 && token + 1 < last) {
         path = *++token;
+        written = path;
     }
 
     if (path.len == 0 || token + 1 != last) {
@@ -1047,9 +1086,10 @@ ngx_http_klaviyo_node_add(ngx_http_klaviyo_compile_t *compile,
     name = compile->token++;
     node = nodes->elts;
 
-    if (name->len == 0) {
+    if (ngx_http_klaviyo_rule_length(name) == 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
-                           "empty property name");
+                           "invalid property name \"%V\", it must be UTF-8 "
+                           "without control characters", name);
         return NULL;
     }
 
@@ -1265,7 +1305,9 @@ ngx_http_klaviyo_rule_each(ngx_http_klaviyo_compile_t *compile,
 
     if (value->frames > n) {
         ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
-                           "no element for \".\", no \"each\" stands above");
+                           "no element for \"%V\", it is of an element of "
+                           "\"each\" above; a text begins with \"\\.\"",
+                           &compile->element);
         return NGX_CONF_ERROR;
     }
 
@@ -1302,6 +1344,7 @@ static char *
 ngx_http_klaviyo_rule_service(ngx_http_klaviyo_compile_t *compile,
     ngx_http_klaviyo_reader_t *reader, ngx_uint_t offset)
 {
+    size_t      len;
     ngx_str_t  *service;
 
     service = compile->token;
@@ -1310,12 +1353,15 @@ ngx_http_klaviyo_rule_service(ngx_http_klaviyo_compile_t *compile,
         return "is duplicate";
     }
 
-    if (service->len == 0
+    len = ngx_http_klaviyo_rule_length(service);
+
+    if (len == 0 || len > NGX_HTTP_KLAVIYO_MAX_SERVICE
         || ngx_strlchr(service->data, service->data + service->len, '$'))
     {
         ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
-                           "invalid service \"%V\", it must be a constant",
-                           service);
+                           "invalid service \"%V\", it must be a text of 1 to "
+                           "%d characters without variables", service,
+                           NGX_HTTP_KLAVIYO_MAX_SERVICE);
         return NGX_CONF_ERROR;
     }
 
@@ -1337,10 +1383,10 @@ ngx_http_klaviyo_rule_backfill(ngx_http_klaviyo_compile_t *compile,
         return "is duplicate";
     }
 
-    if (ngx_strcmp(text->data, "on") == 0) {
+    if (ngx_strcasecmp(text->data, (u_char *) "on") == 0) {
         reader->rule->backfill = NGX_HTTP_KLAVIYO_BACKFILL_ON;
 
-    } else if (ngx_strcmp(text->data, "off") == 0) {
+    } else if (ngx_strcasecmp(text->data, (u_char *) "off") == 0) {
         reader->rule->backfill = NGX_HTTP_KLAVIYO_BACKFILL_OFF;
 
     } else {
@@ -1360,11 +1406,13 @@ static char *
 ngx_http_klaviyo_rule_account(ngx_http_klaviyo_compile_t *compile,
     ngx_http_klaviyo_reader_t *reader, ngx_uint_t offset)
 {
-    if (reader->rule->account_name.len) {
+    if (reader->rule->account_name.data) {
         return "is duplicate";
     }
 
     reader->rule->account_name = *compile->token;
+    reader->rule->account_file = compile->cf->conf_file->file.name;
+    reader->rule->account_line = compile->cf->conf_file->line;
 
     return NGX_CONF_OK;
 }

@@ -74,6 +74,8 @@ typedef struct {
     ngx_array_t                         *any;      /* _condition_t */
     unsigned                             negate:1;
     unsigned                             element:1;  /* judged per element */
+    unsigned                             present:1;  /* missing is false, with
+                                                        "not" too */
 } ngx_http_klaviyo_condition_t;
 
 
@@ -92,6 +94,8 @@ typedef struct {
     ngx_http_klaviyo_account_t          *account;  /* NULL: the location's */
     ngx_str_t                            account_name;   /* until all are
                                                             read */
+    ngx_str_t                            account_file;
+    ngx_uint_t                           account_line;
 
     ngx_array_t                          routes;   /* _route_t */
     ngx_array_t                          captures;   /* _capture_t */
@@ -126,7 +130,8 @@ typedef struct {
 
     unsigned                             status:1;   /* "when" on $status */
     unsigned                             answer:1;   /* unique_id needs the
-                                                        response */
+                                                        response, or an
+                                                        element */
 } ngx_http_klaviyo_rule_t;
 
 

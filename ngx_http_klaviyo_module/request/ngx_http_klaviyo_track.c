@@ -713,9 +713,13 @@ ngx_http_klaviyo_track_unique_id(ngx_http_klaviyo_track_t *t, ngx_str_t *id)
     if (t->rule->unique_id) {
         ngx_http_klaviyo_value_eval(&t->eval, t->rule->unique_id, &data);
 
-        if (ngx_http_klaviyo_data_text(&data, id) == NGX_OK
-            && id->len && id->len <= NGX_HTTP_KLAVIYO_MAX_UNIQUE_ID)
-        {
+        /* as for a profile's id, "null" would be one for all */
+
+        ngx_http_klaviyo_identity_check(&data, NGX_HTTP_KLAVIYO_EXTERNAL_ID,
+                                        &t->account->company_id);
+
+        if (!ngx_http_klaviyo_data_is_missing(&data)) {
+            *id = data.text;
             return NGX_OK;
         }
 

@@ -26,7 +26,7 @@ static ngx_int_t ngx_http_klaviyo_term_element(
     ngx_http_klaviyo_term_t *term, ngx_str_t *token);
 static ngx_int_t ngx_http_klaviyo_term_path(
     ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_term_t *term,
-    ngx_str_t *text);
+    ngx_str_t *token, ngx_str_t *text);
 static ngx_int_t ngx_http_klaviyo_term_string(
     ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_value_t *value,
     ngx_http_klaviyo_term_t *term, ngx_str_t *token);
@@ -37,7 +37,7 @@ static ngx_int_t ngx_http_klaviyo_term_literal(
     ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_part_t *part,
     ngx_str_t *token, u_char **pp);
 static ngx_int_t ngx_http_klaviyo_term_pipe(
-    ngx_http_klaviyo_compile_t *compile, ngx_str_t *token, u_char *p);
+    ngx_http_klaviyo_compile_t *compile, ngx_str_t *token);
 static void ngx_http_klaviyo_value_mark(ngx_http_klaviyo_value_t *value,
     ngx_str_t *name);
 static ngx_int_t ngx_http_klaviyo_step_compile(
@@ -45,6 +45,8 @@ static ngx_int_t ngx_http_klaviyo_step_compile(
 static ngx_int_t ngx_http_klaviyo_step_args(
     ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_value_t *value,
     ngx_http_klaviyo_step_t *step);
+static ngx_int_t ngx_http_klaviyo_step_pair(
+    ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_step_t *step);
 static ngx_int_t ngx_http_klaviyo_step_arg(
     ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_value_t *value,
     ngx_http_klaviyo_step_t *step);
@@ -92,7 +94,8 @@ ngx_http_klaviyo_value_compile(ngx_http_klaviyo_compile_t *compile,
     ngx_memzero(value, sizeof(ngx_http_klaviyo_value_t));
 
     if (compile->token == compile->last) {
-        ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0, "no value");
+        ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
+                           "no value after \"%V\"", compile->token - 1);
         return NGX_ERROR;
     }
 
@@ -124,7 +127,9 @@ ngx_http_klaviyo_value_compile(ngx_http_klaviyo_compile_t *compile,
 
         ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
                            "unexpected \"%V\", a value goes on with "
-                           "\"| filter\" only", token);
+                           "\"| filter\"%s", token,
+                           compile->operators
+                           ? ", = != < <= > >= ~ !~ ~* or !~*" : " only");
         return NGX_ERROR;
     }
 
@@ -155,6 +160,10 @@ ngx_http_klaviyo_term_compile(ngx_http_klaviyo_compile_t *compile,
     ngx_http_klaviyo_value_t *value, ngx_http_klaviyo_term_t *term,
     ngx_str_t *token)
 {
+    if (ngx_http_klaviyo_term_pipe(compile, token) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     if (token->len && token->data[0] == '@') {
         return ngx_http_klaviyo_term_document(compile, value, term, token);
     }
@@ -217,7 +226,13 @@ ngx_http_klaviyo_term_document(ngx_http_klaviyo_compile_t *compile,
         return NGX_ERROR;
     }
 
-    return ngx_http_klaviyo_term_path(compile, term, &path);
+    if (path.len == 0 && last[-1] == '.') {
+        ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
+                           "empty name in \"%V\"", token);
+        return NGX_ERROR;
+    }
+
+    return ngx_http_klaviyo_term_path(compile, term, token, &path);
 }
 
 
@@ -251,7 +266,8 @@ ngx_http_klaviyo_term_name(ngx_http_klaviyo_compile_t *compile,
 
     ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
                        "unknown name \"@%V\", it must be @args, @cookies or "
-                       "the name of a let, object or items above", name);
+                       "the name of a let, object or items above; a text "
+                       "begins with \"\\@\"", name);
 
     return NGX_ERROR;
 }
@@ -275,15 +291,18 @@ ngx_http_klaviyo_term_element(ngx_http_klaviyo_compile_t *compile,
         path.len--;
     }
 
-    value->frames = ngx_max(value->frames, term->n + 1);
+    if (value->frames < term->n + 1) {
+        value->frames = term->n + 1;
+        compile->element = *token;
+    }
 
-    return ngx_http_klaviyo_term_path(compile, term, &path);
+    return ngx_http_klaviyo_term_path(compile, term, token, &path);
 }
 
 
 static ngx_int_t
 ngx_http_klaviyo_term_path(ngx_http_klaviyo_compile_t *compile,
-    ngx_http_klaviyo_term_t *term, ngx_str_t *text)
+    ngx_http_klaviyo_term_t *term, ngx_str_t *token, ngx_str_t *text)
 {
     u_char     buf[128];
     ngx_str_t  err;
@@ -294,7 +313,8 @@ ngx_http_klaviyo_term_path(ngx_http_klaviyo_compile_t *compile,
     term->path = ngx_http_klaviyo_path_parse(compile->cf->pool, text, &err);
 
     if (term->path == NULL) {
-        ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0, "%V", &err);
+        ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
+                           "invalid \"%V\": %V", token, &err);
         return NGX_ERROR;
     }
 
@@ -453,12 +473,6 @@ ngx_http_klaviyo_term_literal(ngx_http_klaviyo_compile_t *compile,
 
     while (p < last && *p != '$') {
 
-        if (*p == '|' && ngx_http_klaviyo_term_pipe(compile, token, p + 1)
-                         != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
         if (*p == '\\' && p + 1 < last) {
 
             if (p[1] == '.' || p[1] == '@' || p[1] == '$') {
@@ -495,34 +509,54 @@ ngx_http_klaviyo_term_literal(ngx_http_klaviyo_compile_t *compile,
 }
 
 
-/* "$arg_a|number": meant as a filter, but nginx splits at blanks only */
+/*
+ * "$arg_a|number": meant as a filter, but nginx splits at blanks only, and not
+ * in quotes.  Brackets of a path may have a text with anything.
+ */
 
 static ngx_int_t
 ngx_http_klaviyo_term_pipe(ngx_http_klaviyo_compile_t *compile,
-    ngx_str_t *token, u_char *p)
+    ngx_str_t *token)
 {
-    u_char     *last;
-    ngx_str_t   name;
+    u_char      *p, *last;
+    ngx_str_t    name;
+    ngx_uint_t   path;
 
-    last = token->data + token->len;
-    name.data = p;
+    p = token->data;
+    last = p + token->len;
+    path = (p < last && (*p == '@' || *p == '.'));
 
-    while (p < last && ((*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9')))
-    {
-        p++;
+    while (p < last && !(path && *p == '[')) {
+
+        if (*p++ != '|') {
+            continue;
+        }
+
+        while (p < last && *p == ' ') {
+            p++;
+        }
+
+        name.data = p;
+
+        while (p < last
+               && ((*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9')))
+        {
+            p++;
+        }
+
+        name.len = p - name.data;
+
+        if (ngx_http_klaviyo_filter_find(&name)) {
+            ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
+                               "\"|\" inside of \"%V\" is no filter, write "
+                               "\"| %V\" behind it, with blanks and without "
+                               "quotes, or \"\\x7c\" for the character",
+                               token, &name);
+            return NGX_ERROR;
+        }
     }
 
-    name.len = p - name.data;
-
-    if (name.len == 0 || ngx_http_klaviyo_filter_find(&name) == NULL) {
-        return NGX_OK;
-    }
-
-    ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
-                       "no blanks around \"|\" in \"%V\", write \"| %V\", or "
-                       "\"\\x7c\" for the character", token, &name);
-
-    return NGX_ERROR;
+    return NGX_OK;
 }
 
 
@@ -642,18 +676,42 @@ ngx_http_klaviyo_step_args(ngx_http_klaviyo_compile_t *compile,
         }
     }
 
-    /* optional ones come together: kv [PAIRSEP KVSEP] */
+    return ngx_http_klaviyo_step_pair(compile, step);
+}
 
-    if (filter->mandatory == 0 && step->nargs == 1
-        && filter->args[1] != NGX_HTTP_KLAVIYO_ARG_NONE)
+
+/* Optional arguments come together: kv [PAIRSEP KVSEP]. */
+
+static ngx_int_t
+ngx_http_klaviyo_step_pair(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_step_t *step)
+{
+    ngx_str_t                  *token;
+    ngx_http_klaviyo_filter_t  *filter;
+
+    token = compile->token;
+    filter = step->filter;
+
+    if (filter->mandatory || step->nargs != 1
+        || filter->args[1] == NGX_HTTP_KLAVIYO_ARG_NONE)
     {
+        return NGX_OK;
+    }
+
+    if (token < compile->last && token->len == 1) {
         ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
-                           "filter \"%V\" needs %s too", &filter->name,
-                           ngx_http_klaviyo_args[filter->args[1]]);
+                           "filter \"%V\" needs %s after \"%V\", where \"%V\" "
+                           "is written \"\\x%02xd\"", &filter->name,
+                           ngx_http_klaviyo_args[filter->args[1]], token - 1,
+                           token, (int) token->data[0]);
         return NGX_ERROR;
     }
 
-    return NGX_OK;
+    ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
+                       "filter \"%V\" needs %s after \"%V\"", &filter->name,
+                       ngx_http_klaviyo_args[filter->args[1]], token - 1);
+
+    return NGX_ERROR;
 }
 
 
@@ -681,6 +739,12 @@ ngx_http_klaviyo_step_arg(ngx_http_klaviyo_compile_t *compile,
         step->terms[n] = term;
 
         return ngx_http_klaviyo_term_compile(compile, value, term, token);
+    }
+
+    if (kind == NGX_HTTP_KLAVIYO_ARG_PATH
+        && ngx_http_klaviyo_term_pipe(compile, token) != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
     err.data = buf;

@@ -99,6 +99,8 @@ typedef struct {
     ngx_str_t                           *last;     /* after the last one */
     ngx_array_t                         *names;    /* _name_t, or NULL */
     ngx_array_t                         *references;   /* _reference_t */
+    ngx_str_t                            element;  /* the term that needs most
+                                                      of value->frames */
     unsigned                             operators:1;  /* stop before one */
 } ngx_http_klaviyo_compile_t;
 

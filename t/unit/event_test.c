@@ -742,7 +742,50 @@ test_identifiers_and_attributes_are_strings(void **state)
 
     assert_text(&u->json,
         HEAD METRIC ",\"properties\":{}" PROFILE "\"attributes\":{"
-        "\"location\":{\"longitude\":-0.1,\"latitude\":\"false\"}}" TAIL);
+        "\"location\":{\"longitude\":-0.1}}" TAIL);
+}
+
+
+static void
+test_places_that_are_none_are_left_out(void **state)
+{
+    ngx_uint_t     i;
+    unit_event_t  *u;
+
+    static char  *places[] = {
+        "", "north", "+45.6", "4e1", "45,6", "45.", ".5", "0x1f"
+    };
+
+    static char  *addresses[] = {
+        "unix:", "203.0.113.9, 10.0.0.1", "203.0.113", "203.0.113.256", "::g"
+    };
+
+    for (i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        u = unit_event(state);
+        unit_profile(u, "location.latitude", unit_string(places[i]));
+        (void) unit_render(u);
+
+        assert_text(&u->json, HEAD METRIC ",\"properties\":{}" PROFILE
+                    "\"attributes\":{}" TAIL);
+    }
+
+    for (i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++) {
+        u = unit_event(state);
+        unit_profile(u, "location.ip", unit_string(addresses[i]));
+        (void) unit_render(u);
+
+        assert_text(&u->json, HEAD METRIC ",\"properties\":{}" PROFILE
+                    "\"attributes\":{}" TAIL);
+    }
+
+    u = unit_event(state);
+    unit_profile(u, "location.longitude", unit_string("-25.5887"));
+    unit_profile(u, "location.ip", unit_string("2001:db8::1"));
+    (void) unit_render(u);
+
+    assert_text(&u->json, HEAD METRIC ",\"properties\":{}" PROFILE
+                "\"attributes\":{\"location\":{\"longitude\":\"-25.5887\","
+                "\"ip\":\"2001:db8::1\"}}" TAIL);
 }
 
 
@@ -998,6 +1041,7 @@ main(void)
         unit_arena_test(test_too_large_a_profile_keeps_its_identifiers),
         unit_arena_test(test_a_profile_fills_its_limit_to_the_last_byte),
         unit_arena_test(test_identifiers_and_attributes_are_strings),
+        unit_arena_test(test_places_that_are_none_are_left_out),
         unit_arena_test(test_custom_properties_keep_their_types),
         unit_arena_test(test_what_can_be_no_string_is_left_out_and_counted),
         unit_arena_test(test_urls_lose_what_names_the_visitor),

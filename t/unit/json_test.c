@@ -518,7 +518,7 @@ test_arrays_end_after_as_many_items_as_are_allowed(void **state)
 
 
 static void
-test_objects_that_are_too_deep_are_left_out(void **state)
+test_what_is_too_deep_is_left_out(void **state)
 {
     ngx_str_t                *text;
     ngx_uint_t                limits;
@@ -539,13 +539,30 @@ test_objects_that_are_too_deep_are_left_out(void **state)
     assert_text(unit_write(state, &data, NGX_HTTP_KLAVIYO_MAX_DEPTH, NULL),
                 "");
 
-    /* arrays don't count */
-
-    text = unit_nest(state, "[", "1", "]", 60);
+    text = unit_nest(state, "[", "1", "]", NGX_HTTP_KLAVIYO_MAX_DEPTH);
     data.json = ngx_http_klaviyo_json_parse(*state, text);
 
-    assert_int_equal(unit_write(state, &data, 10, &limits)->len, text->len);
+    assert_int_equal(unit_write(state, &data, 0, &limits)->len, text->len);
     assert_int_equal(limits, 1);
+
+    assert_text(unit_write(state, &data, 1, &limits), "");
+    assert_int_equal(limits, 2);
+}
+
+
+static void
+test_a_member_without_a_name_is_left_out(void **state)
+{
+    ngx_uint_t                limits;
+    ngx_http_klaviyo_data_t   data;
+
+    limits = 0;
+    data.type = NGX_HTTP_KLAVIYO_TREE;
+    data.json = ngx_http_klaviyo_json_parse(*state,
+                                       unit_str("{\"\":1,\"a\":{\"\":2}}"));
+
+    assert_text(unit_write(state, &data, 0, &limits), "");
+    assert_int_equal(limits, 2);
 }
 
 
@@ -820,7 +837,8 @@ main(void)
         unit_arena_test(test_what_is_empty_is_left_out),
         unit_arena_test(test_too_long_strings_are_left_out),
         unit_arena_test(test_arrays_end_after_as_many_items_as_are_allowed),
-        unit_arena_test(test_objects_that_are_too_deep_are_left_out),
+        unit_arena_test(test_what_is_too_deep_is_left_out),
+        unit_arena_test(test_a_member_without_a_name_is_left_out),
         unit_arena_test(test_every_type_of_text_is_parsed),
         unit_arena_test(test_what_is_not_json_gives_nothing),
         unit_arena_test(test_integers_beyond_64_bits_become_reals),
