@@ -320,7 +320,8 @@ my @cases = (
     # Properties, and what may stand once.
 
     [ 'property A;', 'invalid number of arguments in "property" directive' ],
-    [ 'property "" 1;', 'empty property name' ],
+    [ 'property "" 1;', 'invalid property name "", it must be UTF-8 without '
+        . 'control characters' ],
     [ 'property A 1; property A 2;', 'duplicate property "A"' ],
     [ 'object O { }', '"object" directive is empty' ],
     [ 'object O { property A 1; } object O { property A 1; }',
@@ -336,16 +337,18 @@ my @cases = (
     [ 'unique_id 1; unique_id 2;', '"unique_id" directive is duplicate' ],
     [ 'service a; service b;', '"service" directive is duplicate' ],
     [ 'service "";',
-        'invalid service "", it must be a text without variables' ],
+        'invalid service "", it must be a text of 1 to 64 characters without '
+        . 'variables' ],
     [ 'service $arg_a;',
-        'invalid service "$arg_a", it must be a text without variables' ],
+        'invalid service "$arg_a", it must be a text of 1 to 64 characters '
+        . 'without variables' ],
     [ 'backfill on; backfill off;', '"backfill" directive is duplicate' ],
     [ 'backfill yes;',
         'invalid value "yes" in "backfill", it must be "on" or "off"' ],
     [ 'backfill after=1h;',
         'invalid value "after=1h" in "backfill", it must be "on" or "off"' ],
     [ 'account shop; account shop;', '"account" directive is duplicate' ],
-    [ 'account other;', 'unknown account "other" in "klaviyo_track"' ],
+    [ 'account other;', 'unknown account "other" in "account"' ],
     [ 'ignore off; ignore bots;', '"ignore" directive is duplicate' ],
     [ 'ignore robots;',
         'invalid value "robots" in "ignore", it must be "off", or some of'
@@ -404,12 +407,14 @@ my @cases = (
         'invalid metric "M $arg_a", it must be a constant: visitors could'
         . ' create metrics else' ],
     [ 'server:: klaviyo_track "" { }',
-        'invalid metric "", it must have 1 to 127 bytes' ],
+        'invalid metric "", it must have 1 to 127 bytes of UTF-8 and no '
+        . 'control characters' ],
     [ 'server:: klaviyo_track aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa { }',
         'invalid metric'
         . ' "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'
         . 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",'
-        . ' it must have 1 to 127 bytes' ],
+        . ' it must have 1 to 127 bytes of UTF-8 and no '
+        . 'control characters' ],
     [ 'server:: klaviyo_track M get /a { }',
         'invalid method or pattern "get", methods are GET, POST, PUT,'
         . ' PATCH and DELETE, patterns begin with "/", "=", "~" or "~*"' ],

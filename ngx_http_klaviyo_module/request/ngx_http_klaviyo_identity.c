@@ -58,7 +58,7 @@ static ngx_uint_t ngx_http_klaviyo_identity_first(
     ngx_uint_t field, ngx_http_klaviyo_member_t *found);
 static ngx_uint_t ngx_http_klaviyo_identity_args(
     ngx_http_klaviyo_arena_t *arena, ngx_http_klaviyo_identity_t *identity,
-    ngx_http_klaviyo_data_t *data);
+    ngx_http_klaviyo_member_t *found);
 
 
 static ngx_str_t  ngx_http_klaviyo_identity_kx_name = ngx_string("_kx");
@@ -361,7 +361,7 @@ ngx_http_klaviyo_identity_cookie(ngx_http_klaviyo_arena_t *arena,
 
 
 ngx_uint_t
-ngx_http_klaviyo_identity_find(ngx_http_klaviyo_arena_t *arena,
+ngx_http_klaviyo_identity_stated(ngx_http_klaviyo_arena_t *arena,
     ngx_http_klaviyo_identity_t *identity, ngx_http_klaviyo_member_t *found)
 {
     ngx_uint_t  n;
@@ -370,25 +370,28 @@ ngx_http_klaviyo_identity_find(ngx_http_klaviyo_arena_t *arena,
                                 identity->all ? NGX_HTTP_KLAVIYO_ANONYMOUS_ID
                                               : NGX_HTTP_KLAVIYO_KX,
                                 found);
-    if (n) {
-        return n;
+
+    if (n == 0 && (identity->rungs & NGX_HTTP_KLAVIYO_IDENTITY_KX)) {
+        n = ngx_http_klaviyo_identity_args(arena, identity, found);
     }
 
-    if (identity->rungs & NGX_HTTP_KLAVIYO_IDENTITY_KX) {
-        found->field = NGX_HTTP_KLAVIYO_KX;
-        n = ngx_http_klaviyo_identity_args(arena, identity, &found->data);
-    }
+    return n;
+}
 
-    if (n == 0 && (identity->rungs & NGX_HTTP_KLAVIYO_IDENTITY_COOKIE)) {
+
+ngx_uint_t
+ngx_http_klaviyo_identity_implied(ngx_http_klaviyo_arena_t *arena,
+    ngx_http_klaviyo_identity_t *identity, ngx_http_klaviyo_member_t *found)
+{
+    if (identity->rungs & NGX_HTTP_KLAVIYO_IDENTITY_COOKIE) {
         ngx_http_klaviyo_identity_cookie(arena, &identity->cookie,
                                          &identity->company, &found->field,
                                          &found->data);
-        n = !ngx_http_klaviyo_data_is_missing(&found->data);
-    }
 
-    if (n) {
-        found->key = ngx_http_klaviyo_identity_keys[found->field];
-        return n;
+        if (!ngx_http_klaviyo_data_is_missing(&found->data)) {
+            found->key = ngx_http_klaviyo_identity_keys[found->field];
+            return 1;
+        }
     }
 
     return ngx_http_klaviyo_identity_configured(identity,
@@ -466,7 +469,7 @@ ngx_http_klaviyo_identity_first(ngx_http_klaviyo_identity_t *identity,
 
 static ngx_uint_t
 ngx_http_klaviyo_identity_args(ngx_http_klaviyo_arena_t *arena,
-    ngx_http_klaviyo_identity_t *identity, ngx_http_klaviyo_data_t *data)
+    ngx_http_klaviyo_identity_t *identity, ngx_http_klaviyo_member_t *found)
 {
     u_char     *p, *last, *end;
     ngx_str_t   arg, value, kx;
@@ -507,12 +510,14 @@ ngx_http_klaviyo_identity_args(ngx_http_klaviyo_arena_t *arena,
             continue;
         }
 
-        ngx_http_klaviyo_data_set_string(data, kx.data, kx.len);
+        ngx_http_klaviyo_data_set_string(&found->data, kx.data, kx.len);
 
-        ngx_http_klaviyo_identity_check(data, NGX_HTTP_KLAVIYO_KX,
+        ngx_http_klaviyo_identity_check(&found->data, NGX_HTTP_KLAVIYO_KX,
                                         &identity->company);
 
-        if (!ngx_http_klaviyo_data_is_missing(data)) {
+        if (!ngx_http_klaviyo_data_is_missing(&found->data)) {
+            found->field = NGX_HTTP_KLAVIYO_KX;
+            found->key = ngx_http_klaviyo_identity_keys[found->field];
             return 1;
         }
     }

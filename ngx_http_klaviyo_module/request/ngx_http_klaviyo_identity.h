@@ -33,7 +33,8 @@ typedef struct {
 
     ngx_uint_t                           rungs;    /* _IDENTITY_* */
     ngx_str_t                            args;     /* the request's query */
-    ngx_str_t                            cookie;   /* __kla_id */
+    ngx_str_t                            cookie;   /* __kla_id, for the second
+                                                      step */
     ngx_str_t                            company;  /* company_id, or "" */
 
     unsigned                             all:1;    /* klaviyo_identifiers all */
@@ -63,14 +64,24 @@ void ngx_http_klaviyo_identity_cookie(ngx_http_klaviyo_arena_t *arena,
 
 /*
  * The identifiers that an event carries: one, the first there is (all valid
- * configured ones with "all", and if there is none, the first of the others);
- * configured e-mail, phone_number, id, _kx (the rule's four, then those of
- * klaviyo_profile); _kx in the query (its name in any case); the cookie;
- * configured external_id, anonymous_id.  "found" has room for
- * NGX_HTTP_KLAVIYO_IDENTIFIERS members, keys included.  Returns how many, 0:
- * nobody.  With "all" the same field never twice.
+ * configured ones with "all", and if there is none, the first of the others).
+ * "found" has room for NGX_HTTP_KLAVIYO_IDENTIFIERS members, keys included.
+ * Returns how many; with "all" the same field never twice.  In two steps, for
+ * looking for the cookie costs more than all the rest.
  */
-ngx_uint_t ngx_http_klaviyo_identity_find(ngx_http_klaviyo_arena_t *arena,
+
+/*
+ * Configured e-mail, phone_number, id, _kx (the rule's four, then those of
+ * klaviyo_profile); _kx in the query (its name in any case).
+ */
+ngx_uint_t ngx_http_klaviyo_identity_stated(ngx_http_klaviyo_arena_t *arena,
+    ngx_http_klaviyo_identity_t *identity, ngx_http_klaviyo_member_t *found);
+
+/*
+ * If there are none: the cookie; configured external_id, anonymous_id.  0:
+ * nobody.
+ */
+ngx_uint_t ngx_http_klaviyo_identity_implied(ngx_http_klaviyo_arena_t *arena,
     ngx_http_klaviyo_identity_t *identity, ngx_http_klaviyo_member_t *found);
 
 

@@ -25,8 +25,9 @@
 #define NGX_HTTP_KLAVIYO_MIN_TIME        662688000
 #define NGX_HTTP_KLAVIYO_MAX_AHEAD       (365 * 24 * 3600)
 
-/* 2026-07-23T10:15:30.123Z */
+/* 2026-07-23T10:15:30.123Z, and what of it is the same for a second */
 #define NGX_HTTP_KLAVIYO_TIME_LEN        24
+#define NGX_HTTP_KLAVIYO_SECOND_LEN      19
 
 /* nonce, serial, sequence, rule and element, in hexadecimal */
 #define NGX_HTTP_KLAVIYO_ID_LEN          (16 + 4 * (1 + NGX_INT_T_LEN))
@@ -69,6 +70,8 @@ static void ngx_http_klaviyo_track_result(ngx_http_klaviyo_track_t *t,
     char *outcome, ngx_str_t *reason);
 static ngx_int_t ngx_http_klaviyo_track_profile(ngx_http_klaviyo_track_t *t,
     ngx_http_klaviyo_event_t *event);
+static void ngx_http_klaviyo_track_cookie(ngx_http_klaviyo_track_t *t,
+    ngx_int_t variable, ngx_str_t *cookie);
 static ngx_uint_t ngx_http_klaviyo_track_fields(ngx_http_klaviyo_track_t *t,
     ngx_http_klaviyo_member_t *member);
 static void ngx_http_klaviyo_track_field(ngx_http_klaviyo_track_t *t,
@@ -79,8 +82,13 @@ static void ngx_http_klaviyo_track_attributes(ngx_http_klaviyo_track_t *t,
     ngx_http_klaviyo_event_t *event);
 static ngx_int_t ngx_http_klaviyo_track_time(ngx_http_klaviyo_track_t *t,
     ngx_http_klaviyo_event_t *event, int64_t *sec);
+static size_t ngx_http_klaviyo_track_date(u_char *buf, int64_t sec,
+    ngx_uint_t msec);
 static ngx_int_t ngx_http_klaviyo_track_unique_id(
     ngx_http_klaviyo_track_t *t, ngx_str_t *id);
+static ngx_int_t ngx_http_klaviyo_track_default_id(
+    ngx_http_klaviyo_track_t *t, ngx_str_t *id);
+static u_char *ngx_http_klaviyo_track_hex(u_char *p, ngx_uint_t n);
 static void ngx_http_klaviyo_track_queue(ngx_http_klaviyo_track_t *t,
     ngx_http_klaviyo_event_t *event, int64_t sec);
 
@@ -89,12 +97,17 @@ static void ngx_http_klaviyo_track_queue(ngx_http_klaviyo_track_t *t,
 static ngx_uint_t  ngx_http_klaviyo_serial;
 static ngx_uint_t  ngx_http_klaviyo_sequence;
 
+/* what all default ids of this process begin with */
+static size_t      ngx_http_klaviyo_id_len;
+static u_char      ngx_http_klaviyo_id[NGX_HTTP_KLAVIYO_ID_LEN];
+
 
 void
 ngx_http_klaviyo_track_init(ngx_uint_t serial)
 {
     ngx_http_klaviyo_serial = serial;
     ngx_http_klaviyo_sequence = 0;
+    ngx_http_klaviyo_id_len = 0;
 }
 
 
@@ -323,8 +336,8 @@ ngx_http_klaviyo_track_conditions(ngx_http_klaviyo_track_t *t,
 static ngx_int_t
 ngx_http_klaviyo_track_verdict(ngx_http_klaviyo_track_t *t)
 {
+    ngx_str_t                     optout;
     ngx_uint_t                    ignore;
-    ngx_http_klaviyo_data_t       optout;
     ngx_http_klaviyo_loc_conf_t  *klcf;
 
     if (t->judged) {
@@ -343,14 +356,13 @@ ngx_http_klaviyo_track_verdict(ngx_http_klaviyo_track_t *t)
     ignore = (t->rule->ignore != NGX_CONF_UNSET_UINT) ? t->rule->ignore
                                                       : klcf->ignore;
 
-    ngx_http_klaviyo_value_variable(t->ctx->request, t->conf->kla_off,
-                                    &optout);
+    ngx_str_null(&optout);
 
-    if (ngx_http_klaviyo_data_is_missing(&optout)) {
-        ngx_str_null(&optout.text);
+    if (ignore & NGX_HTTP_KLAVIYO_IGNORE_OPTOUT) {
+        ngx_http_klaviyo_track_cookie(t, t->conf->kla_off, &optout);
     }
 
-    t->verdict = ngx_http_klaviyo_noise(t->ctx->request, ignore, &optout.text);
+    t->verdict = ngx_http_klaviyo_noise(t->ctx->request, ignore, &optout);
 
     if (t->verdict == NGX_DECLINED && klcf->consent
         && (ngx_http_klaviyo_conditions_eval(&t->eval, klcf->consent, 0)
@@ -444,7 +456,6 @@ ngx_http_klaviyo_track_profile(ngx_http_klaviyo_track_t *t,
     ngx_http_klaviyo_event_t *event)
 {
     ngx_uint_t                    i, n, configured;
-    ngx_http_klaviyo_data_t       cookie;
     ngx_http_klaviyo_member_t    *member;
     ngx_http_klaviyo_identity_t   identity;
     ngx_http_klaviyo_loc_conf_t  *klcf;
@@ -472,13 +483,14 @@ ngx_http_klaviyo_track_profile(ngx_http_klaviyo_track_t *t,
     identity.args = t->ctx->query;
     identity.company = t->account->company_id;
 
-    ngx_http_klaviyo_value_variable(t->ctx->request, t->conf->kla_id, &cookie);
+    n = ngx_http_klaviyo_identity_stated(&t->ctx->arena, &identity, member);
 
-    if (!ngx_http_klaviyo_data_is_missing(&cookie)) {
-        identity.cookie = cookie.text;
+    if (n == 0) {
+        ngx_http_klaviyo_track_cookie(t, t->conf->kla_id, &identity.cookie);
+
+        n = ngx_http_klaviyo_identity_implied(&t->ctx->arena, &identity,
+                                              member);
     }
-
-    n = ngx_http_klaviyo_identity_find(&t->ctx->arena, &identity, member);
 
     if (n == 0) {
         return NGX_OK;
@@ -496,6 +508,25 @@ ngx_http_klaviyo_track_profile(ngx_http_klaviyo_track_t *t,
     event->nprofile = n;
 
     return NGX_OK;
+}
+
+
+/* Nothing else near a request costs as much as to look for a cookie. */
+
+static void
+ngx_http_klaviyo_track_cookie(ngx_http_klaviyo_track_t *t, ngx_int_t variable,
+    ngx_str_t *cookie)
+{
+    ngx_http_klaviyo_data_t  data;
+
+    ngx_http_klaviyo_value_variable(t->ctx->request, variable, &data);
+
+    if (ngx_http_klaviyo_data_is_missing(&data)) {
+        ngx_str_null(cookie);
+        return;
+    }
+
+    *cookie = data.text;
 }
 
 
@@ -693,17 +724,52 @@ ngx_http_klaviyo_track_time(ngx_http_klaviyo_track_t *t,
     }
 
     event->time.data = p;
-    event->time.len = ngx_http_klaviyo_date_format(p, *sec, msec);
+    event->time.len = ngx_http_klaviyo_track_date(p, *sec, msec);
 
     return NGX_OK;
+}
+
+
+/* nearly always of the same second as the event before */
+
+static size_t
+ngx_http_klaviyo_track_date(u_char *buf, int64_t sec, ngx_uint_t msec)
+{
+    u_char  *p;
+
+    static u_char   text[NGX_HTTP_KLAVIYO_TIME_LEN];
+    static int64_t  second = -1;
+
+    if (sec != second) {
+
+        if (ngx_http_klaviyo_date_format(text, sec, 0)
+            != NGX_HTTP_KLAVIYO_SECOND_LEN + 1)
+        {
+            return 0;
+        }
+
+        second = sec;
+    }
+
+    p = ngx_cpymem(buf, text, NGX_HTTP_KLAVIYO_SECOND_LEN);
+
+    if (msec) {
+        *p++ = '.';
+        *p++ = (u_char) ('0' + msec / 100 % 10);
+        *p++ = (u_char) ('0' + msec / 10 % 10);
+        *p++ = (u_char) ('0' + msec % 10);
+    }
+
+    *p++ = 'Z';
+
+    return p - buf;
 }
 
 
 static ngx_int_t
 ngx_http_klaviyo_track_unique_id(ngx_http_klaviyo_track_t *t, ngx_str_t *id)
 {
-    u_char                   *p;
-    ngx_http_klaviyo_data_t   data;
+    ngx_http_klaviyo_data_t  data;
 
     if (t->elements == 1 && t->candidate->event_id.len) {
         *id = t->candidate->event_id;
@@ -726,6 +792,25 @@ ngx_http_klaviyo_track_unique_id(ngx_http_klaviyo_track_t *t, ngx_str_t *id)
         ngx_http_klaviyo_count(t->counters, bad_ids);
     }
 
+    return ngx_http_klaviyo_track_default_id(t, id);
+}
+
+
+/* nonce-serial-sequence-rule-element */
+
+static ngx_int_t
+ngx_http_klaviyo_track_default_id(ngx_http_klaviyo_track_t *t, ngx_str_t *id)
+{
+    u_char  *p;
+
+    if (ngx_http_klaviyo_id_len == 0) {
+        ngx_http_klaviyo_id_len =
+            ngx_sprintf(ngx_http_klaviyo_id, "%016xL-%xi-",
+                        ngx_http_klaviyo_control_nonce(t->conf->control),
+                        ngx_http_klaviyo_serial)
+            - ngx_http_klaviyo_id;
+    }
+
     if (t->ctx->sequence == 0) {
         t->ctx->sequence = ++ngx_http_klaviyo_sequence;
     }
@@ -736,13 +821,38 @@ ngx_http_klaviyo_track_unique_id(ngx_http_klaviyo_track_t *t, ngx_str_t *id)
     }
 
     id->data = p;
-    id->len = ngx_sprintf(p, "%016xL-%xi-%xi-%xi-%xi",
-                          ngx_http_klaviyo_control_nonce(t->conf->control),
-                          ngx_http_klaviyo_serial, t->ctx->sequence,
-                          t->rule->number, t->elements - 1)
-              - p;
+
+    p = ngx_cpymem(p, ngx_http_klaviyo_id, ngx_http_klaviyo_id_len);
+    p = ngx_http_klaviyo_track_hex(p, t->ctx->sequence);
+    *p++ = '-';
+    p = ngx_http_klaviyo_track_hex(p, t->rule->number);
+    *p++ = '-';
+    p = ngx_http_klaviyo_track_hex(p, t->elements - 1);
+
+    id->len = p - id->data;
 
     return NGX_OK;
+}
+
+
+static u_char *
+ngx_http_klaviyo_track_hex(u_char *p, ngx_uint_t n)
+{
+    ngx_uint_t  shift;
+
+    static const u_char  hex[] = "0123456789abcdef";
+
+    for (shift = 0; n >> shift > 0xf; shift += 4) { /* void */ }
+
+    for ( ;; ) {
+        *p++ = hex[n >> shift & 0xf];
+
+        if (shift == 0) {
+            return p;
+        }
+
+        shift -= 4;
+    }
 }
 
 

@@ -166,7 +166,12 @@ unit_rule(unit_identity_t *u, ngx_http_klaviyo_field_e field, char *text)
 static ngx_uint_t
 unit_find(void **state, unit_identity_t *u)
 {
-    return ngx_http_klaviyo_identity_find(*state, &u->identity, u->found);
+    ngx_uint_t  n;
+
+    n = ngx_http_klaviyo_identity_stated(*state, &u->identity, u->found);
+
+    return n ? n : ngx_http_klaviyo_identity_implied(*state, &u->identity,
+                                                     u->found);
 }
 
 
