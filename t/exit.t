@@ -13,8 +13,7 @@ use strict;
 use Test::More;
 
 use FindBin ();
-use List::Util qw(uniq);
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(time);
 
 use lib "$FindBin::Bin/lib";
 use Test::Nginx::Klaviyo;

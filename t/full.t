@@ -14,7 +14,7 @@ use Test::More;
 
 use FindBin ();
 use List::Util qw(max);
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(time);
 
 use lib "$FindBin::Bin/lib";
 use Test::Nginx::Klaviyo;

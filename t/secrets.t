@@ -42,8 +42,9 @@ my $answers = [
     { answer => '403-html' },
     { answer => '400', pointer => 'deep', entry => 1,
       detail => 'ann.secret@shop.test' },
-    { answer => '401', times => 0, body => '{"errors":[{"code":"not_authenticated",'
-      . "\"detail\":\"$key ann.secret\\u0040shop.test\"}]}" },
+    { answer => '401', times => 0,
+      body => '{"errors":[{"code":"not_authenticated","detail":"'
+          . "$key ann.secret\\u0040shop.test\"}]}" },
 ];
 
 for my $level ('info', 'debug') {

@@ -87,6 +87,11 @@ ngx_http_klaviyo_eval_term(ngx_http_klaviyo_eval_t *eval,
 
     case NGX_HTTP_KLAVIYO_TERM_NAME:
         ngx_http_klaviyo_value_name(eval, term->n, &named);
+
+        if (eval->slots[term->n].partial) {
+            named.type = NGX_HTTP_KLAVIYO_UNKNOWN;
+        }
+
         document = &named;
         break;
 
@@ -226,6 +231,7 @@ void
 ngx_http_klaviyo_value_name(ngx_http_klaviyo_eval_t *eval, ngx_uint_t n,
     ngx_http_klaviyo_data_t *data)
 {
+    ngx_uint_t                 unknown;
     ngx_http_klaviyo_name_t   *name;
     ngx_http_klaviyo_slot_t   *slot;
     ngx_http_klaviyo_frame_t  *frame;
@@ -239,6 +245,7 @@ ngx_http_klaviyo_value_name(ngx_http_klaviyo_eval_t *eval, ngx_uint_t n,
 
         frame = eval->frame;
         eval->frame = eval->each;
+        unknown = eval->unknown;
 
         if (name->value) {
             ngx_http_klaviyo_value_eval(eval, name->value, &slot->data);
@@ -249,6 +256,7 @@ ngx_http_klaviyo_value_name(ngx_http_klaviyo_eval_t *eval, ngx_uint_t n,
 
         eval->frame = frame;
         slot->known = 1;
+        slot->partial = (name->node && eval->unknown != unknown);
     }
 
     *data = slot->data;
@@ -360,6 +368,7 @@ ngx_http_klaviyo_eval_object(ngx_http_klaviyo_eval_t *eval, ngx_array_t *nodes)
         if (ngx_http_klaviyo_arena_charge(eval->arena, node[i].name.len + 64)
             != NGX_OK)
         {
+            eval->unknown++;
             break;
         }
 
@@ -370,6 +379,9 @@ ngx_http_klaviyo_eval_object(ngx_http_klaviyo_eval_t *eval, ngx_array_t *nodes)
         if (json) {
             (void) json_object_set_new(object, (char *) node[i].name.data,
                                        json);
+
+        } else if (data.type != NGX_HTTP_KLAVIYO_MISSING) {
+            eval->unknown++;
         }
     }
 
@@ -395,6 +407,7 @@ ngx_http_klaviyo_eval_items(ngx_http_klaviyo_eval_t *eval,
     ngx_http_klaviyo_value_eval(eval, &node->value, &data);
 
     if (ngx_http_klaviyo_data_is_missing(&data)) {
+        eval->unknown += (data.type == NGX_HTTP_KLAVIYO_UNKNOWN);
         return NULL;
     }
 
@@ -412,6 +425,7 @@ ngx_http_klaviyo_eval_items(ngx_http_klaviyo_eval_t *eval,
         if (n > NGX_HTTP_KLAVIYO_MAX_ITEMS) {
             n = NGX_HTTP_KLAVIYO_MAX_ITEMS;
             eval->arena->limits++;
+            eval->unknown++;
         }
 
         for (i = 0; i < n; i++) {
@@ -444,6 +458,7 @@ ngx_http_klaviyo_eval_item(ngx_http_klaviyo_eval_t *eval,
     ngx_http_klaviyo_frame_t   frame;
 
     if (ngx_http_klaviyo_arena_charge(eval->arena, 256) != NGX_OK) {
+        eval->unknown++;
         return NGX_DECLINED;
     }
 

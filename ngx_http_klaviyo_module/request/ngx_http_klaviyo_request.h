@@ -107,6 +107,13 @@ typedef struct {
     void                               **loc_conf;
     ngx_http_variable_value_t           *variables;
     ngx_http_klaviyo_rule_t             *rule;     /* whose captures are set */
+
+    /* $1 and so on, of the last regex of nginx's own */
+    int                                 *captures;
+    u_char                              *captures_data;
+    ngx_uint_t                           ncaptures;
+
+    unsigned                             realloc_captures:1;
     unsigned                             own:1;    /* values may be ours only */
 } ngx_http_klaviyo_scope_t;
 

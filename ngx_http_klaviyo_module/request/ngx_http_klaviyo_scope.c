@@ -16,6 +16,10 @@
 
 static ngx_uint_t ngx_http_klaviyo_scope_equal(ngx_str_t *one,
     ngx_str_t *two);
+static void ngx_http_klaviyo_scope_save(ngx_http_request_t *r,
+    ngx_http_klaviyo_scope_t *scope);
+static void ngx_http_klaviyo_scope_restore(ngx_http_request_t *r,
+    ngx_http_klaviyo_scope_t *scope);
 
 
 ngx_int_t
@@ -39,12 +43,7 @@ ngx_http_klaviyo_scope_enter(ngx_http_klaviyo_ctx_t *ctx,
 
     ngx_memcpy(scope->variables, r->variables, size);
 
-    scope->rule = NULL;
-    scope->uri = r->uri;
-    scope->args = r->args;
-    scope->method_name = r->method_name;
-    scope->method = r->method;
-    scope->loc_conf = r->loc_conf;
+    ngx_http_klaviyo_scope_save(r, scope);
 
     /* before the log phase, what is known may still change */
 
@@ -70,6 +69,59 @@ ngx_http_klaviyo_scope_enter(ngx_http_klaviyo_ctx_t *ctx,
     r->method = ctx->method;
 
     return NGX_OK;
+}
+
+
+static void
+ngx_http_klaviyo_scope_save(ngx_http_request_t *r,
+    ngx_http_klaviyo_scope_t *scope)
+{
+    scope->rule = NULL;
+    scope->uri = r->uri;
+    scope->args = r->args;
+    scope->method_name = r->method_name;
+    scope->method = r->method;
+    scope->loc_conf = r->loc_conf;
+
+#if (NGX_PCRE)
+
+    scope->captures = r->captures;
+    scope->captures_data = r->captures_data;
+    scope->ncaptures = r->ncaptures;
+    scope->realloc_captures = r->realloc_captures;
+
+    /* so that the regexes of a map leave the array alone */
+
+    r->realloc_captures = 1;
+
+#endif
+}
+
+
+static void
+ngx_http_klaviyo_scope_restore(ngx_http_request_t *r,
+    ngx_http_klaviyo_scope_t *scope)
+{
+    r->uri = scope->uri;
+    r->args = scope->args;
+    r->method_name = scope->method_name;
+    r->method = scope->method;
+    r->loc_conf = scope->loc_conf;
+
+#if (NGX_PCRE)
+
+    /* a regex of a map sets its named captures too */
+
+    if (r->captures != scope->captures) {
+        scope->own = 1;
+    }
+
+    r->captures = scope->captures;
+    r->captures_data = scope->captures_data;
+    r->ncaptures = scope->ncaptures;
+    r->realloc_captures = scope->realloc_captures;
+
+#endif
 }
 
 
@@ -162,11 +214,7 @@ ngx_http_klaviyo_scope_leave(ngx_http_klaviyo_ctx_t *ctx,
     cmcf = ngx_http_get_module_main_conf(r, ngx_http_core_module);
     kmcf = ngx_http_get_module_main_conf(r, ngx_http_klaviyo_module);
 
-    r->uri = scope->uri;
-    r->args = scope->args;
-    r->method_name = scope->method_name;
-    r->method = scope->method;
-    r->loc_conf = scope->loc_conf;
+    ngx_http_klaviyo_scope_restore(r, scope);
 
     for (i = 0; i < cmcf->variables.nelts; i++) {
         v = &scope->variables[i];

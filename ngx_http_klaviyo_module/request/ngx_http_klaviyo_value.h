@@ -116,7 +116,9 @@ struct ngx_http_klaviyo_frame_s {
 
 typedef struct {
     ngx_http_klaviyo_data_t              data;
-    ngx_uint_t                           known;
+    unsigned                             known:1;
+    unsigned                             partial:1;  /* of object and items:
+                                                        a part is unknown */
 } ngx_http_klaviyo_slot_t;
 
 
@@ -131,6 +133,8 @@ struct ngx_http_klaviyo_eval_s {
     ngx_http_klaviyo_name_t             *names;
     ngx_http_klaviyo_slot_t             *slots;    /* one per name */
     ngx_uint_t                           nslots;
+    ngx_uint_t                           unknown;  /* parts of objects and
+                                                      items, so far */
 
     ngx_http_klaviyo_frame_t            *frame;    /* innermost */
     ngx_http_klaviyo_frame_t            *each;     /* innermost of each */

@@ -23,7 +23,7 @@ use IO::Handle ();
 use IO::Select ();
 use POSIX ();
 use Test::More ();
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(sleep);
 
 use Test::Nginx::Klaviyo ();
 use Test::Nginx::Klaviyo::HTTP ();
