@@ -56,7 +56,8 @@ EOH
     value('a negative one', 'v=-0.50', '-0.5');
     value('zero', 'v=0', '0');
     value('a large one', 'v=1e300', '1e300');
-    value('beyond 64 bits', 'v=12345678901234567890', '1.234567890123456789e19');
+    value('beyond 64 bits', 'v=12345678901234567890',
+        '1.234567890123456789e19');
     value('infinite', 'v=1e999', undef);
     value('words', 'v=abc', undef);
     value('thousands', 'v=1,299.00', undef);

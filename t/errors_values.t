@@ -25,8 +25,8 @@ use Test::Nginx::Klaviyo;
 
 my @cases = (
 
-    # Filters: a name that is none, an argument too few, one too many, one that is
-    # no such thing.
+    # Filters: a name that is none, an argument too few, one too many, one that
+    # is no such thing.
 
     [ 'property A $arg_a | nubmer;',
         'unknown filter "nubmer", did you mean "number"?' ],
@@ -394,7 +394,7 @@ my @cases = (
     [ 'when $nothing = 1;', 'unknown variable "$nothing"' ],
     [ 'property A $cookie;', 'unknown variable "$cookie"' ],
 
-    # Methods, patterns and metrics.
+    # Methods and patterns.
 
     [ 'route;', 'invalid number of arguments in "route" directive' ],
     [ 'route FETCH /a;',
@@ -403,18 +403,6 @@ my @cases = (
     [ 'route a;',
         'invalid method or pattern "a", methods are GET, POST, PUT, PATCH'
         . ' and DELETE, patterns begin with "/", "=", "~" or "~*"' ],
-    [ 'server:: klaviyo_track "M $arg_a" { }',
-        'invalid metric "M $arg_a", it must be a constant: visitors could'
-        . ' create metrics else' ],
-    [ 'server:: klaviyo_track "" { }',
-        'invalid metric "", it must have 1 to 127 bytes of UTF-8 and no '
-        . 'control characters' ],
-    [ 'server:: klaviyo_track aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa { }',
-        'invalid metric'
-        . ' "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'
-        . 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",'
-        . ' it must have 1 to 127 bytes of UTF-8 and no '
-        . 'control characters' ],
     [ 'server:: klaviyo_track M get /a { }',
         'invalid method or pattern "get", methods are GET, POST, PUT,'
         . ' PATCH and DELETE, patterns begin with "/", "=", "~" or "~*"' ],

@@ -46,7 +46,8 @@ sub texts {
     property('not UTF-8', '$arg_a', 'a=x%ffy%c3', qq("x${bad}y$bad"));
     property('overlong', '$arg_a', 'a=%c0%af%e0%80%80', '"' . $bad x 5 . '"');
     property('half a pair', '$arg_a', 'a=%ed%a0%80x', '"' . $bad x 3 . 'x"');
-    property('beyond Unicode', '$arg_a', 'a=%f4%90%80%80', '"' . $bad x 4 . '"');
+    property('beyond Unicode', '$arg_a', 'a=%f4%90%80%80',
+        '"' . $bad x 4 . '"');
     property('in a document', '@args', 'a%ff=b%fe', qq({"a$bad":"b$bad"}));
     property('in JSON', '$arg_a | json', 'a={"a%ff":"%fe"}',
         qq({"a$bad":"$bad"}));
@@ -71,7 +72,8 @@ sub texts {
     property('twins of bad bytes', '@args', 'a%ff=1&a%fe=2',
         qq({"a$bad":["1","2"]}));
     property('nothing to send', '$arg_a | json',
-        'a={"a":null,"b":"","c":[],"d":{},"e":[null,""],"f":{"g":[[]]}}', undef);
+        'a={"a":null,"b":"","c":[],"d":{},"e":[null,""],"f":{"g":[[]]}}',
+        undef);
 
     finish();
 }
@@ -190,8 +192,10 @@ sub numbers {
     property('-0', '$arg_a | json', 'a=[-0,-0.0]', '[0,0]');
     property('hexadecimal', '$arg_a | number', 'a=0x1f', undef);
     property('divided by nothing', '$arg_a | divide $arg_b', 'a=1&b=0', undef);
-    property('scaled far', '$arg_a | scale $arg_b', 'a=1&b=999999999999', undef);
-    property('an index beyond all', '$arg_a | split , 999999999', 'a=1,2', undef);
+    property('scaled far', '$arg_a | scale $arg_b', 'a=1&b=999999999999',
+        undef);
+    property('an index beyond all', '$arg_a | split , 999999999', 'a=1,2',
+        undef);
 
     my $value = $table->add('a value of 400 digits', 'value $arg_a;',
         "a=$long", events => [ '{}' ]);
@@ -289,7 +293,8 @@ sub memory {
     my $json = '[' . '0,' x 60_000 . '0]';
     my $text = 'x' x 60_000;
 
-    property('one large value', '$http_x_a | json | count', '', undef, 1, $json);
+    property('one large value', '$http_x_a | json | count', '', undef,
+        1, $json);
 
     my $rest = $table->add('one large value, and others', 'property A $arg_a;'
         . ' property B $http_x_a | json; property C $arg_c | upper;',

@@ -217,6 +217,8 @@ refused('beyond 64 bits', 400, '/data',
     text => body(entry('a')) =~ s/"Price":39.5/"Price":9223372036854775808/r);
 refused('64 bits', 202, undef,
     text => body(entry('a')) =~ s/"Price":39.5/"Price":9223372036854775807/r);
+refused('a long fraction', 202, undef, text => body(entry('a'))
+    =~ s/"Price":39.5/"Price":0.3333333333333333333333333333/r);
 refused('over 5 MB', 413, '/data', text => body(map { my $e = entry($_);
     $e->{attributes}{events}{data}[0]{attributes}{properties}{a} = 'x' x 99_999;
     $e } 1 .. 51));

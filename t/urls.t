@@ -61,7 +61,8 @@ url('.data and a query', '/%d/p.data?Color=Sand&_routes=a%%2Fb',
     'http://localhost/%d/p?Color=Sand');
 url('_.data', '/%d/p/_.data', 'http://localhost/%d/p/');
 url('_root.data', '/%d/_root.data?index', 'http://localhost/%d/?index');
-url('_rsc', '/%d/p?color=black&_rsc=1c5yl', 'http://localhost/%d/p?color=black');
+url('_rsc', '/%d/p?color=black&_rsc=1c5yl',
+    'http://localhost/%d/p?color=black');
 url('_rsc alone', '/%d/p?_rsc=1c5yl', 'http://localhost/%d/p');
 url('data is a name too', '/%d/data', 'http://localhost/%d/data');
 url('.data in the middle', '/%d/p.data/q', 'http://localhost/%d/p.data/q');
@@ -77,14 +78,16 @@ url('the last', '/%d/p?c=1&_kx=a.b', 'http://localhost/%d/p?c=1');
 url('in the middle', '/%d/p?c=1&_ke=x&d=2', 'http://localhost/%d/p?c=1&d=2');
 url('several', '/%d/p?_kx=1&utm_email=a%%40b.c&_ke=2&_KX=3&utm_source=x',
     'http://localhost/%d/p?utm_source=x');
-url('escaped', '/%d/p?%%5Fkx=1&a=1&%%5f%%6b%%58=2', 'http://localhost/%d/p?a=1');
+url('escaped', '/%d/p?%%5Fkx=1&a=1&%%5f%%6b%%58=2',
+    'http://localhost/%d/p?a=1');
 url('similar', '/%d/p?_kxx=1&x_kx=2&utm_emails=3',
     'http://localhost/%d/p?_kxx=1&x_kx=2&utm_emails=3');
 
 # Properties: wherever a URL comes from, and wherever it stands.
 
 scrubbed('an argument', 'property A $arg_u;',
-    'u=https%3A%2F%2Fx.y%2F%3F_kx%3D1%26a%3D2%23f', '{"A":"https://x.y/?a=2#f"}');
+    'u=https%3A%2F%2Fx.y%2F%3F_kx%3D1%26a%3D2%23f',
+    '{"A":"https://x.y/?a=2#f"}');
 scrubbed('a path', 'property A $request_uri;', '_kx=1.2', '{"A":"/%d"}');
 scrubbed('a header', 'property A $http_referer;', '', '{"A":"HTTP://x.y/?b=1"}',
     { Referer => 'HTTP://x.y/?_ke=1&b=1' });
@@ -109,6 +112,11 @@ my $level = $table->add('for all events', '', 'u=/x?_ke=1&_kx=1',
 my $secure = $table->add('https', 'property A $klaviyo_url;', '',
     events => [ "{\"A\":\"https://shop.example:$tls/%d?a=1\"}" ]);
 
+# a client that says no host has come to the server's own name
+
+my $old = $table->add('HTTP/1.0', 'property A $klaviyo_url;', '',
+    events => [ '{"A":"http://shop.example/%d"}' ]);
+
 ###############################################################################
 
 mkdir $t->dir() . '/tls';
@@ -120,6 +128,7 @@ for my $n (0 .. $#{$table->{cases}}) {
 
 $table->start();
 $table->send($_) for 0 .. $secure - 1;
+$table->send($old, version => '1.0', headers => { Host => undef });
 
 my $socket = IO::Socket::SSL->new(PeerAddr => "127.0.0.1:$tls",
     SSL_verify_mode => 0) or die "TLS: $!\n";

@@ -163,11 +163,13 @@ property('a map of the next capture', 'property A $shelf;', '',
 
 # Filters: decode.
 
-cookies('urldecode', '@cookies.a | urldecode', 'a=x%20y+z%zz%4', '"x y+z%zz%4"');
+cookies('urldecode', '@cookies.a | urldecode', 'a=x%20y+z%zz%4',
+    '"x y+z%zz%4"');
 cookies('formdecode', '@cookies.a | formdecode', 'a=x%20y+z', '"x y z"');
 header('base64', 'base64', 'aGVsbG8=', '"hello"');
 header('base64 without padding', 'base64', 'aGVsbG8', '"hello"');
-header('base64 of the other alphabet', 'base64', '8J-YgA', qq("\xf0\x9f\x98\x80"));
+header('base64 of the other alphabet', 'base64', '8J-YgA',
+    qq("\xf0\x9f\x98\x80"));
 header('base64url', 'base64url', '8J-YgA==', qq("\xf0\x9f\x98\x80"));
 header('base64url of the other alphabet', 'base64url', '8J+YgA',
     qq("\xf0\x9f\x98\x80"));
@@ -395,7 +397,8 @@ header('JSON in a cookie', 'urldecode | json items[0].id | gid',
 header('JSON in base64 in a cookie', 'base64 | json $exchange_id',
     encode_base64('{"cid":"a","$exchange_id":"ab.cd"}', ''), '"ab.cd"');
 header('OneTrust', 'urldecode | form | pick groups | first | kv'
-    . ' | pick C0004 | first', 'isGpcEnabled=0&groups=C0001%3A1%2CC0004%3A0&x=1',
+    . ' | pick C0004 | first',
+    'isGpcEnabled=0&groups=C0001%3A1%2CC0004%3A0&x=1',
     '"0"');
 header('OneTrust, escaped twice', 'form | json groups | kv | json C0004',
     'groups=C0001%3A1%2CC0004%3A1', '"1"');
@@ -409,7 +412,8 @@ header('Cookiebot', 'urldecode | regex marketing:(true|false) | boolean',
 
 property('let', 'let x $arg_a | lower; property A @x; property B @x;',
     'a=X', '{"A":"x","B":"x"}');
-property('let of a let', 'let x $cookie_c | json; let y @x.a; property A @y[0];',
+property('let of a let',
+    'let x $cookie_c | json; let y @x.a; property A @y[0];',
     '', '{"A":1}', headers => { Cookie => 'c={"a":[1]}' });
 property('let, a path without dot', 'let x $cookie_c | json;'
     . ' property A @x[*].b;', '', '{"A":[1]}',

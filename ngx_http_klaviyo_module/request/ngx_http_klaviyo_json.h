@@ -30,8 +30,9 @@ size_t ngx_http_klaviyo_json_escape(u_char *dst, u_char *src, size_t len);
  * and objects null, "" and too long strings are left out, elements after
  * NGX_HTTP_KLAVIYO_MAX_ITEMS, arrays and objects deeper than
  * NGX_HTTP_KLAVIYO_MAX_DEPTH and members without a name too.  "depth" is how
- * many objects and arrays are open already.  With "dst" NULL nothing is written, the size is the same.  If
- * "limits" is not NULL, it grows by one for each thing left out by a limit.
+ * many of them are open already.  With "dst" NULL nothing is written, the size
+ * is the same.  If "limits" is not NULL, it grows by one for each thing left
+ * out by a limit.
  */
 size_t ngx_http_klaviyo_json_write(u_char *dst, ngx_http_klaviyo_data_t *data,
     ngx_uint_t depth, ngx_uint_t *limits);

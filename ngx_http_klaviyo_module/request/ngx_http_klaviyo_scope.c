@@ -195,9 +195,9 @@ ngx_http_klaviyo_scope_captures(ngx_http_klaviyo_ctx_t *ctx,
 
 /*
  * A value that was cached before is cached again as it was.  One that we were
- * the first to ask for stays, unless it may stem from a capture of ours or from
- * another URI than the request has now; $request_id is random and must not be
- * made twice.
+ * the first to ask for stays, unless it may stem from a capture of ours or of a
+ * map, or from another URI than the request has now; $request_id is random and
+ * must not be made twice.
  */
 
 void

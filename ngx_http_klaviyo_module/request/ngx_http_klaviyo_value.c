@@ -33,6 +33,8 @@ static ngx_int_t ngx_http_klaviyo_term_string(
 static ngx_int_t ngx_http_klaviyo_term_variable(
     ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_value_t *value,
     ngx_http_klaviyo_part_t *part, ngx_str_t *token, u_char **pp);
+static ngx_int_t ngx_http_klaviyo_term_refuse(
+    ngx_http_klaviyo_compile_t *compile, ngx_str_t *token, ngx_str_t *name);
 static ngx_int_t ngx_http_klaviyo_term_literal(
     ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_part_t *part,
     ngx_str_t *token, u_char **pp);
@@ -420,10 +422,7 @@ ngx_http_klaviyo_term_variable(ngx_http_klaviyo_compile_t *compile,
         return NGX_ERROR;
     }
 
-    if (name.data[0] >= '1' && name.data[0] <= '9') {
-        ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
-                           "invalid variable \"$%V\" in \"%V\", name the "
-                           "capture: (?<name>...)", &name, token);
+    if (ngx_http_klaviyo_term_refuse(compile, token, &name) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -448,6 +447,30 @@ ngx_http_klaviyo_term_variable(ngx_http_klaviyo_compile_t *compile,
     ngx_http_klaviyo_value_mark(value, &name);
 
     *pp = p + brace;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_klaviyo_term_refuse(ngx_http_klaviyo_compile_t *compile,
+    ngx_str_t *token, ngx_str_t *name)
+{
+    if (name->data[0] >= '1' && name->data[0] <= '9') {
+        ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
+                           "invalid variable \"$%V\" in \"%V\", name the "
+                           "capture: (?<name>...)", name, token);
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_klaviyo_is(name, "klaviyo_request_body")
+        || ngx_http_klaviyo_is(name, "klaviyo_response_body"))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
+                           "\"$%V\" is not supported yet in \"%V\"", name,
+                           token);
+        return NGX_ERROR;
+    }
 
     return NGX_OK;
 }

@@ -121,7 +121,7 @@ ngx_http_klaviyo_url_host(ngx_http_request_t *r, ngx_str_t *host,
     ngx_str_t                 *value;
     ngx_http_core_srv_conf_t  *cscf;
 
-    ngx_str_null(port);
+    ngx_str_set(port, "");
 
     *host = r->headers_in.server;
 

@@ -1,0 +1,250 @@
+#!/usr/bin/perl
+
+# Copyright (C) ngx_http_klaviyo_module contributors
+
+# Each example of the documentation is a valid configuration, and the larger
+# ones do what is said about them.
+
+###############################################################################
+
+use warnings;
+use strict;
+
+use Test::More;
+
+use FindBin ();
+
+use lib "$FindBin::Bin/lib";
+use Test::Nginx::Klaviyo::Table;
+
+###############################################################################
+
+my $root = "$FindBin::Bin/..";
+my (%examples, @all);
+
+for my $file (sort glob("$root/docs/*.md"), "$root/README.md") {
+    read_examples($file);
+}
+
+ok(@all >= 10, 'there are examples');
+
+valid();
+cart();
+consent();
+product();
+checkout();
+
+Test::Nginx::Klaviyo->done();
+
+###############################################################################
+
+# Blocks of "nginx", also where they are indented as part of a list.
+
+sub read_examples {
+    my ($file) = @_;
+    my ($text, $n) = ('', 0);
+
+    open my $in, '<', $file or die "open $file: $!\n";
+
+    my ($inside, $indent, $line);
+
+    while (my $read = <$in>) {
+        $n++;
+
+        if (!defined $inside) {
+            ($inside, $indent, $text, $line) = (1, $1, '', $n)
+                if $read =~ /^( *)```nginx\s*$/;
+            next;
+        }
+
+        if ($read =~ /^ *```\s*$/) {
+            push @all, { file => $file =~ s{.*/}{}r, line => $line,
+                         text => $text };
+            undef $inside;
+            next;
+        }
+
+        $text .= $read =~ s/^$indent//r;
+    }
+}
+
+
+# Where an example stands is told by the first directive in it.
+
+sub context {
+    my ($text) = @_;
+    my ($first) = $text =~ /^\s*(?:#.*\n\s*)*(\w+)/;
+
+    return 'main' if $first =~ /\A(?:load_module|events|http|user|env)\z/;
+    return 'http' if $first =~ /\A(?:klaviyo_account|klaviyo_spool|log_format
+        |klaviyo_drain_timeout|map|geo|split_clients|upstream|server)\z/x;
+    return 'rule' if $first =~ /\A(?:route|when|any|let|property|object|items
+        |each|profile|value|currency|time|unique_id|once)\z/x;
+
+    return 'server';
+}
+
+
+# The example with what it needs around it, and paths of this test.
+
+sub config {
+    my ($text) = @_;
+    my $context = context($text);
+
+    $text =~ s{/etc/nginx/|/var/log/nginx/}{%%TESTDIR%%/}g;
+    $text =~ s/^load_module .*$/%%GLOBALS%%/m;
+    $text =~ s/listen 80;/listen 127.0.0.1:%%PORT_0%%;/g;
+
+    return $text =~ s/^http \{$/http {\n%%GLOBALS_HTTP%%/mr
+        if $context eq 'main';
+
+    $text = "klaviyo_track Example {\n$text\n}\n" if $context eq 'rule';
+
+    my $account = $text =~ /klaviyo_account/ ? ''
+        : 'klaviyo_account example { api_key data:pk_0123456789; }';
+    my ($http, $server) = $context eq 'http' ? ($text, '') : ('', $text);
+
+    return <<"EOC";
+%%GLOBALS%%
+events { }
+http {
+    %%GLOBALS_HTTP%%
+    $account
+    $http
+    server {
+        listen 127.0.0.1:%%PORT_0%%;
+        $server
+    }
+}
+EOC
+}
+
+
+sub valid {
+    my $t = Test::Nginx::Klaviyo->new();
+
+    $t->write_file('klaviyo.key', "pk_0123456789\n");
+
+    for my $example (@all) {
+        my ($code, $out) = $t->test_config(config($example->{text}));
+
+        is($code ? $out : '', '', "$example->{file}:$example->{line} (in "
+            . context($example->{text}) . ')');
+    }
+}
+
+###############################################################################
+
+# The block of a directive with this beginning, out of an example.
+
+sub block {
+    my ($begin) = @_;
+
+    for my $example (@all) {
+        return $1 if $example->{text}
+            =~ /^[ ]*(\Q$begin\E[^;]*?[ ](\{(?:[^{}]++|(?2))*\}))/m;
+        return $1 if $example->{text} =~ /^[ ]*(\Q$begin\E[^;{]*;)/m;
+    }
+
+    die "no example of \"$begin\"\n";
+}
+
+
+# The rule of an example in a server, one request to it, and its events.
+
+sub request {
+    my ($metric, $method, $uri, %opt) = @_;
+
+    my $table = Test::Nginx::Klaviyo::Table->new(server =>
+        block("klaviyo_track \"$metric\"") . "\nlocation / { return 200; }");
+    my $t = $table->harness();
+
+    $table->start();
+
+    my $port = $t->port(0);
+
+    $t->request($method, $uri, %opt, headers => { Host => "localhost:$port",
+        %{$opt{headers} || {}} });
+    $table->finish();
+
+    return map { { %$_, text => $_->{text} =~ s/:$port\b//r } }
+           $table->events($metric);
+}
+
+
+sub cart {
+    my @events = request('Added to Cart', 'GET', '/cart/add?_kx=a.B1',
+        headers => { Cookie => 'cart=%7B%22currency%22%3A%22EUR%22%2C%22lines'
+            . '%22%3A%5B%7B%22id%22%3A7%2C%22title%22%3A%22Hat%22%2C%22qty%22'
+            . '%3A3%2C%22cents%22%3A1999%7D%2C%7B%22id%22%3A%228%22%2C%22title'
+            . '%22%3A%22Scarf%22%2C%22qty%22%3A%221%22%2C%22cents%22%3A500%7D'
+            . '%5D%7D' });
+
+    is(@events, 1, 'the cart: one event');
+    is($events[0]{text}, '{"Items":[{"ProductID":"7","ProductName":"Hat",'
+        . '"Quantity":3,"ItemPrice":19.99,"RowTotal":59.97},{"ProductID":"8",'
+        . '"ProductName":"Scarf","Quantity":1,"ItemPrice":5,"RowTotal":5}],'
+        . '"ItemNames":["Hat","Scarf"]}', 'its properties');
+    is("$events[0]{value_text} $events[0]{currency} $events[0]{who}",
+        '64.97 EUR _kx:a.B1', 'its value');
+}
+
+
+# OneTrust's cookie, as the example's comment has it, escaped as browsers do.
+
+sub consent {
+    my $table = Test::Nginx::Klaviyo::Table->new();
+    my $consent = block('klaviyo_consent');
+
+    my %cookies = (
+        'groups=C0001:1,C0004:1' => 'queued',
+        'groups=C0001:1,C0004:0' => 'skipped:consent',
+        'groups=C0001:1' => 'skipped:consent',
+        '' => 'skipped:consent',
+    );
+
+    for my $cookie (sort keys %cookies) {
+        my $value = "isGpcEnabled=0&$cookie&x=1"
+            =~ s/([:,])/sprintf '%%%02X', ord $1/ger;
+
+        $table->add("consent, $cookie", '', '', level => $consent,
+            headers => { Cookie => $cookie ? "OptanonConsent=$value" : 'a=1' });
+    }
+
+    $table->run();
+
+    my $n = 0;
+
+    is($table->result($n++), $cookies{$_}, "consent: $_")
+        for sort keys %cookies;
+}
+
+
+sub product {
+    my ($event) = request('Viewed Product', 'GET',
+        '/products/wool-hat.data?variant=7&price=19.90&_kx=a.B1');
+
+    is($event, undef, 'a product: a twin is another path');
+
+    ($event) = request('Viewed Product', 'GET',
+        '/products/wool-hat?variant=7&price=19.90&_kx=a.B1');
+
+    is($event->{text}, '{"ProductID":"7","ProductName":"wool-hat",'
+        . '"Price":19.9,"URL":"http://localhost/products/wool-hat?variant=7'
+        . '&price=19.90"}', 'a product');
+}
+
+
+sub checkout {
+    my ($event) = request('Started Checkout', 'POST', '/checkout', body => '',
+        headers => { Cookie => '__kla_id=eyIkZXhjaGFuZ2VfaWQiOiJhLkIxIn0=;'
+            . ' cart=%7B%22lines%22:%5B%7B%22id%22:7,%22quantity%22:2,'
+            . '%22price%22:%2219.99%22,%22name%22:%22Hat%22%7D%5D%7D' });
+
+    is($event->{text}, '{"Items":[{"ProductID":"7","Quantity":2,'
+        . '"RowTotal":39.98}],"ItemNames":["Hat"]}', 'a checkout');
+    is("$event->{value_text} $event->{currency} $event->{who}",
+        '39.98 EUR _kx:a.B1', 'its value');
+}
+
+###############################################################################
