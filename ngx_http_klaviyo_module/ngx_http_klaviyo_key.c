@@ -242,7 +242,9 @@ ngx_http_klaviyo_key_check(ngx_conf_t *cf, ngx_http_klaviyo_account_t *account)
     } else if (key->len > NGX_HTTP_KLAVIYO_API_KEY_MAX) {
         fault = "is too long";
 
-    } else if (key->len == 6 && ngx_http_klaviyo_key_words(key)) {
+    } else if (key->len == 6 && ngx_http_klaviyo_key_words(key)
+               && ngx_strncmp(key->data, "pk_", 3) != 0)
+    {
         fault = "looks like the public company id, "
                 "the private key begins with \"pk_\"";
     }

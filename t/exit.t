@@ -3,7 +3,7 @@
 # Copyright (C) ngx_http_klaviyo_module contributors
 
 # The end of nginx, in time and with all that can be delivered until then; and
-# the ways to run it: without a master, as a daemon, beside a cache, not at all.
+# the ways to run it: without a master, as a daemon, beside a cache.
 
 ###############################################################################
 
@@ -32,7 +32,6 @@ away();
 single();
 daemon();
 beside_a_cache();
-unused();
 tested();
 
 Test::Nginx::Klaviyo->done();
@@ -214,17 +213,6 @@ EOS
     ok($t->quit(), 'a cache: ends');
     ok(-d $t->dir() . '/cache', 'a cache: is there');
     no_copies($k, 'a cache');
-}
-
-
-# A module that nobody uses costs nothing.
-
-sub unused {
-    my $t = shop(klaviyo => 0, harness => { log => 'debug' });
-
-    is($t->get('/p')->body(), 'ok', 'unused: the shop is there');
-    is(scalar $t->processes('helper'), 0, 'unused: no process');
-    unlike($t->log(), qr/klaviyo_control/, 'unused: no shared memory');
 }
 
 ###############################################################################

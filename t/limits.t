@@ -185,7 +185,7 @@ sub numbers {
     property('1e999 in JSON', '$arg_a | json', 'a={"a":1e999}', undef);
     property('400 digits in JSON', '$arg_a | json', "a={\"a\":$long}", undef);
     property('an integer beyond 64 bits in JSON', '$arg_a | json',
-        'a=[18446744073709551616]', '[1.8446744073709552e19]');
+        'a=[18446744073709551616,7]', '[7]');
     property('a fraction of many digits in JSON', '$arg_a | json',
         'a=[0.1000000000000000055511151231257827]', '[0.1]');
     property('not a number', '$arg_a | json', 'a=[NaN]', undef);
@@ -497,10 +497,9 @@ sub finish {
 
 
 sub refused {
-    is(join("\n", map { $table->{t}->read_file('klaviyo0/klaviyo.log');
-                        "$_->{status}" }
-                  grep { $_->{status} != 202 } $table->{t}->klaviyo()
-                      ->requests()), '', 'Klaviyo refuses nothing');
+    is(join(' ', grep { $_ != 202 } map { $_->{status} }
+        $table->harness()->klaviyo()->requests()), '',
+        'Klaviyo refuses nothing');
 }
 
 ###############################################################################

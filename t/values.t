@@ -185,7 +185,7 @@ header('json, a number alone', 'json', ' 1.20 ', '1.2');
 header('json, the least integer', 'json', '-9223372036854775808',
     '-9223372036854775808');
 header('json, beyond 64 bits', 'json', '9223372036854775808',
-    '9.223372036854776e18');
+    undef);
 header('json in json', 'json a | json b', '{"a":"{\"b\":2}"}', '2');
 header('json, its own twins', 'json a', '{"a":1,"a":2}', '2');
 header('json, a blank in the path', 'json "a[?@.b == 1].c"',
@@ -315,7 +315,7 @@ header('integer, more', 'integer', '9223372036854775808', undef);
 header('boolean', 'split , | boolean', 'true,1,YES,on,false,0,No,off,2,x',
     '[true,true,true,true,false,false,false,false]');
 header('string', 'json | string', '[1.50,true,"a",1e2,12345678901234567890,{}]',
-    '["1.5","true","a","100","1.2345678901234567e19"]');
+    '["1.5","true","a","100"]');
 header('date, seconds', 'date', '1753265730', '"2025-07-23T10:15:30Z"');
 header('date, milliseconds', 'date', '1753265730123',
     '"2025-07-23T10:15:30.123Z"');

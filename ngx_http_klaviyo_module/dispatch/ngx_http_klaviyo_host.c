@@ -125,8 +125,20 @@ ngx_http_klaviyo_host_init_process(ngx_http_klaviyo_host_conf_t *conf)
 void
 ngx_http_klaviyo_host_exit_process(void)
 {
-    if (ngx_http_klaviyo_host.dispatcher) {
-        ngx_http_klaviyo_host_leave(&ngx_http_klaviyo_host);
+    ngx_http_klaviyo_host_t  *host;
+
+    host = &ngx_http_klaviyo_host;
+
+    if (host->dispatcher == NULL) {
+        return;
+    }
+
+    /* the signal came while nginx was not waiting: it saw it before us */
+
+    ngx_http_klaviyo_host_told(host);
+
+    while (host->dispatcher) {
+        ngx_process_events_and_timers((ngx_cycle_t *) ngx_cycle);
     }
 }
 

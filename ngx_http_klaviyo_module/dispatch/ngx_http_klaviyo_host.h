@@ -37,7 +37,7 @@ ngx_msec_t ngx_http_klaviyo_host_manager(void *data);
 ngx_int_t ngx_http_klaviyo_host_init_process(
     ngx_http_klaviyo_host_conf_t *conf);
 
-/* In exit_process: stops it there. */
+/* In exit_process: the single process drains before it ends, if it did not. */
 void ngx_http_klaviyo_host_exit_process(void);
 
 

@@ -181,6 +181,8 @@ json_t *
 ngx_http_klaviyo_data_to_json(ngx_http_klaviyo_arena_t *arena,
     ngx_http_klaviyo_data_t *data)
 {
+    ngx_uint_t  reals;
+
     switch (data->type) {
 
     case NGX_HTTP_KLAVIYO_STRING:
@@ -194,7 +196,7 @@ ngx_http_klaviyo_data_to_json(ngx_http_klaviyo_arena_t *arena,
             return NULL;
         }
 
-        return ngx_http_klaviyo_json_load(&data->text);
+        return ngx_http_klaviyo_json_load(&data->text, &reals);
 
     case NGX_HTTP_KLAVIYO_FALSE:
         return json_false();

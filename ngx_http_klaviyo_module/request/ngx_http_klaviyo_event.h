@@ -17,7 +17,7 @@
 
 
 /* Klaviyo's limits */
-#define NGX_HTTP_KLAVIYO_MAX_METRIC      127     /* bytes */
+#define NGX_HTTP_KLAVIYO_MAX_METRIC      127     /* characters */
 #define NGX_HTTP_KLAVIYO_MAX_UNIQUE_ID   255
 #define NGX_HTTP_KLAVIYO_MAX_PROPERTIES  400
 #define NGX_HTTP_KLAVIYO_MAX_PROFILE     (95 * 1000)

@@ -375,7 +375,14 @@ ngx_http_klaviyo_filter_default(ngx_http_klaviyo_arena_t *arena,
     ngx_http_klaviyo_data_t *data, ngx_http_klaviyo_arg_t *args,
     ngx_uint_t nargs)
 {
-    if (data->type == NGX_HTTP_KLAVIYO_MISSING) {
+    /* what would not be sent is as good as missing */
+
+    if (data->type == NGX_HTTP_KLAVIYO_MISSING
+        || (data->type == NGX_HTTP_KLAVIYO_STRING && data->text.len == 0)
+        || (data->type == NGX_HTTP_KLAVIYO_TREE
+            && json_array_size(data->json) == 0
+            && json_object_size(data->json) == 0))
+    {
         *data = args[0].data;
     }
 }

@@ -16,6 +16,9 @@
 /* levels that a text may nest: what bounds every recursion over a tree */
 #define NGX_HTTP_KLAVIYO_JSON_DEPTH  64
 
+/* integers below it are doubles of their own */
+#define NGX_HTTP_KLAVIYO_JSON_EXACT  9007199254740992.0
+
 /* the same bit of each of eight bytes */
 #define NGX_HTTP_KLAVIYO_LOWS        0x0101010101010101ULL
 #define NGX_HTTP_KLAVIYO_HIGHS       0x8080808080808080ULL
@@ -45,6 +48,7 @@ static ngx_uint_t ngx_http_klaviyo_json_too_deep(ngx_uint_t depth,
     ngx_uint_t *limits);
 static size_t ngx_http_klaviyo_json_write_member(u_char *dst, u_char sep,
     void *iter, ngx_uint_t depth, ngx_uint_t *limits);
+static ngx_uint_t ngx_http_klaviyo_json_inexact(json_t *json);
 static ngx_int_t ngx_http_klaviyo_json_bound(ngx_http_klaviyo_arena_t *arena,
     ngx_str_t *text);
 static size_t ngx_http_klaviyo_json_skip_string(ngx_str_t *text, size_t i);
@@ -677,7 +681,9 @@ ngx_http_klaviyo_json_write_member(u_char *dst, u_char sep, void *iter,
 json_t *
 ngx_http_klaviyo_json_parse(ngx_http_klaviyo_arena_t *arena, ngx_str_t *text)
 {
-    ngx_str_t  utf8;
+    json_t      *json;
+    ngx_str_t    utf8;
+    ngx_uint_t   reals;
 
     if (ngx_http_klaviyo_utf8(arena, text, &utf8) != NGX_OK) {
         return NULL;
@@ -687,8 +693,53 @@ ngx_http_klaviyo_json_parse(ngx_http_klaviyo_arena_t *arena, ngx_str_t *text)
         return NULL;
     }
 
-    return ngx_http_klaviyo_arena_keep(arena,
-                                       ngx_http_klaviyo_json_load(&utf8));
+    json = ngx_http_klaviyo_json_load(&utf8, &reals);
+
+    if (reals && json && ngx_http_klaviyo_json_inexact(json)) {
+        json_decref(json);
+        return NULL;
+    }
+
+    return ngx_http_klaviyo_arena_keep(arena, json);
+}
+
+
+/*
+ * jansson reads all integers of a text as reals, or none: those that a real
+ * can't hold exactly are better missing.  Returns 1 if it is such a one itself.
+ */
+
+static ngx_uint_t
+ngx_http_klaviyo_json_inexact(json_t *json)
+{
+    void        *tmp;
+    double       real;
+    json_t      *value;
+    size_t       i;
+    const char  *key;
+
+    if (json_is_real(json)) {
+        real = json_real_value(json);
+
+        return real <= -NGX_HTTP_KLAVIYO_JSON_EXACT
+               || real >= NGX_HTTP_KLAVIYO_JSON_EXACT;
+    }
+
+    json_array_foreach(json, i, value) {
+
+        if (ngx_http_klaviyo_json_inexact(value)) {
+            (void) json_array_set_new(json, i, json_null());
+        }
+    }
+
+    json_object_foreach_safe(json, tmp, key, value) {
+
+        if (ngx_http_klaviyo_json_inexact(value)) {
+            (void) json_object_set_new(json, key, json_null());
+        }
+    }
+
+    return 0;
 }
 
 
@@ -761,7 +812,7 @@ ngx_http_klaviyo_json_skip_string(ngx_str_t *text, size_t i)
 
 
 json_t *
-ngx_http_klaviyo_json_load(ngx_str_t *text)
+ngx_http_klaviyo_json_load(ngx_str_t *text, ngx_uint_t *reals)
 {
     json_t        *json;
     size_t         flags;
@@ -771,8 +822,10 @@ ngx_http_klaviyo_json_load(ngx_str_t *text)
 
     json = json_loadb((char *) text->data, text->len, flags, &error);
 
-    if (json == NULL && json_error_code(&error) == json_error_numeric_overflow)
-    {
+    *reals = (json == NULL
+              && json_error_code(&error) == json_error_numeric_overflow);
+
+    if (*reals) {
         json = json_loadb((char *) text->data, text->len,
                           flags|JSON_DECODE_INT_AS_REAL, &error);
     }

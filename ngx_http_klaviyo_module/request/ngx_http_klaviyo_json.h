@@ -47,16 +47,18 @@ ngx_int_t ngx_http_klaviyo_utf8(ngx_http_klaviyo_arena_t *arena,
 /*
  * Parses a JSON text of any type (a scalar too).  Returns a tree that the
  * arena keeps, or NULL: not JSON, or a limit met (counted in the arena).
- * Integers beyond 64 bits become reals.
+ * Integers beyond 64 bits are null, and so are, in such a text, numbers that a
+ * double may not hold exactly.
  */
 json_t *ngx_http_klaviyo_json_parse(ngx_http_klaviyo_arena_t *arena,
     ngx_str_t *text);
 
 /*
  * The same for a text that is short and ours: valid UTF-8, not bounded, not
- * charged.  Returns a new reference or NULL.
+ * charged.  "reals" tells whether all integers had to become reals, since one
+ * was beyond 64 bits.  Returns a new reference or NULL.
  */
-json_t *ngx_http_klaviyo_json_load(ngx_str_t *text);
+json_t *ngx_http_klaviyo_json_load(ngx_str_t *text, ngx_uint_t *reals);
 
 /*
  * The shortest decimal form that reads back as the same double, as a JSON

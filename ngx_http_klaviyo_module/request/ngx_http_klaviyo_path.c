@@ -495,9 +495,10 @@ ngx_http_klaviyo_path_index(ngx_http_klaviyo_path_parser_t *pp,
 static json_t *
 ngx_http_klaviyo_path_quoted(ngx_http_klaviyo_path_parser_t *pp)
 {
-    json_t     *json;
-    u_char     *p, *start;
-    ngx_str_t   text;
+    json_t      *json;
+    u_char      *p, *start;
+    ngx_str_t    text;
+    ngx_uint_t   reals;
 
     start = pp->pos + 1;
 
@@ -520,8 +521,8 @@ ngx_http_klaviyo_path_quoted(ngx_http_klaviyo_path_parser_t *pp)
 
     text.len = ngx_http_klaviyo_path_requote(text.data, start, p) - text.data;
 
-    json = ngx_http_klaviyo_path_keep(pp->pool,
-                                      ngx_http_klaviyo_json_load(&text));
+    json = ngx_http_klaviyo_json_load(&text, &reals);
+    json = ngx_http_klaviyo_path_keep(pp->pool, json);
 
     /* a NUL would end the name too early */
 
@@ -824,8 +825,9 @@ ngx_http_klaviyo_path_operand(ngx_http_klaviyo_path_parser_t *pp,
 static json_t *
 ngx_http_klaviyo_path_literal(ngx_http_klaviyo_path_parser_t *pp)
 {
-    json_t     *json;
-    ngx_str_t   text;
+    json_t      *json;
+    ngx_str_t    text;
+    ngx_uint_t   reals;
 
     text.data = pp->pos;
 
@@ -837,8 +839,8 @@ ngx_http_klaviyo_path_literal(ngx_http_klaviyo_path_parser_t *pp)
 
     text.len = pp->pos - text.data;
 
-    json = ngx_http_klaviyo_path_keep(pp->pool,
-                                      ngx_http_klaviyo_json_load(&text));
+    json = ngx_http_klaviyo_json_load(&text, &reals);
+    json = ngx_http_klaviyo_path_keep(pp->pool, json);
 
     if (json == NULL) {
         pp->pos = text.data;

@@ -284,12 +284,14 @@ static ngx_int_t
 ngx_http_klaviyo_rule_metric(ngx_conf_t *cf, ngx_http_klaviyo_rule_t *rule,
     ngx_str_t *metric)
 {
-    if (ngx_http_klaviyo_rule_length(metric) == 0
-        || metric->len > NGX_HTTP_KLAVIYO_MAX_METRIC)
-    {
+    size_t  n;
+
+    n = ngx_http_klaviyo_rule_length(metric);
+
+    if (n == 0 || n > NGX_HTTP_KLAVIYO_MAX_METRIC) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid metric \"%V\", it must have 1 to %d bytes "
-                           "of UTF-8 and no control characters",
+                           "invalid metric \"%V\", it must have 1 to %d "
+                           "characters of UTF-8 and no control characters",
                            metric, NGX_HTTP_KLAVIYO_MAX_METRIC);
         return NGX_ERROR;
     }

@@ -545,11 +545,14 @@ test_zip_makes_pairs(void **state)
 
 
 static void
-test_default_replaces_only_what_is_missing(void **state)
+test_default_replaces_what_would_not_be_sent(void **state)
 {
     assert_filter("0", "0", "default", "1");
-    assert_filter("\"\"", "\"\"", "default", "1");
-    assert_filter("[]", "[]", "default", "1");
+    assert_filter("false", "false", "default", "1");
+    assert_filter("[0]", "[0]", "default", "1");
+    assert_filter("1", "\"\"", "default", "1");
+    assert_filter("1", "[]", "default", "1");
+    assert_filter("1", "{}", "default", "1");
     assert_filter("[1]", "", "default", "[1]");
 }
 
@@ -1200,7 +1203,7 @@ main(void)
         unit_arena_test(test_where_keeps_the_elements_that_fit),
         unit_arena_test(test_unique_keeps_the_first_of_equal_elements),
         unit_arena_test(test_zip_makes_pairs),
-        unit_arena_test(test_default_replaces_only_what_is_missing),
+        unit_arena_test(test_default_replaces_what_would_not_be_sent),
         unit_arena_test(test_trim_lower_and_upper),
         unit_arena_test(test_regex_gives_the_first_group_or_the_match),
         unit_arena_test(test_split_cuts_at_the_separator),

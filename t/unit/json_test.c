@@ -627,15 +627,17 @@ test_what_is_not_json_gives_nothing(void **state)
 
 
 static void
-test_integers_beyond_64_bits_become_reals(void **state)
+test_integers_are_exact_or_missing(void **state)
 {
     assert_json(ngx_http_klaviyo_json_parse(*state,
                                          unit_str("[9223372036854775807]")),
                 "[9223372036854775807]");
-    assert_true(json_is_real(ngx_http_klaviyo_json_parse(*state,
-                                         unit_str("9223372036854775808"))));
-    assert_true(json_is_real(ngx_http_klaviyo_json_parse(*state,
-                                         unit_str("-99999999999999999999"))));
+    assert_null(ngx_http_klaviyo_json_parse(*state,
+                                            unit_str("9223372036854775808")));
+    assert_json(ngx_http_klaviyo_json_parse(*state,
+                    unit_str("{\"a\":[-99999999999999999999,0.5,7],"
+                             "\"b\":9007199254740993,\"c\":\"x\"}")),
+                "{\"a\":[null,0.5,7.0],\"b\":null,\"c\":\"x\"}");
 }
 
 
@@ -841,7 +843,7 @@ main(void)
         unit_arena_test(test_a_member_without_a_name_is_left_out),
         unit_arena_test(test_every_type_of_text_is_parsed),
         unit_arena_test(test_what_is_not_json_gives_nothing),
-        unit_arena_test(test_integers_beyond_64_bits_become_reals),
+        unit_arena_test(test_integers_are_exact_or_missing),
         unit_arena_test(test_deep_texts_are_refused_before_they_cost_anything),
         unit_arena_test(test_brackets_in_strings_are_not_depth),
         unit_arena_test(test_a_text_is_charged_what_its_tree_takes),
