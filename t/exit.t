@@ -23,10 +23,10 @@ use Test::Nginx::Klaviyo::Delivery;
 
 drains();
 late_request();
-hanging('QUIT', '1s', 2.8);
-hanging('QUIT', '100ms', 1.9);
+hanging('QUIT', '1s', 2.3);
+hanging('QUIT', '100ms', 1.4);
 hanging('TERM', '3s', 2);
-hanging('QUIT', '1s', 2.8, 0);
+hanging('QUIT', '1s', 2.3, 0);
 hanging('TERM', '3s', 2, 0);
 away();
 single();

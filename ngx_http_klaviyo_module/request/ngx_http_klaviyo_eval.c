@@ -17,6 +17,8 @@ static void ngx_http_klaviyo_eval_term(ngx_http_klaviyo_eval_t *eval,
     ngx_http_klaviyo_term_t *term, ngx_http_klaviyo_data_t *data);
 static void ngx_http_klaviyo_eval_string(ngx_http_klaviyo_eval_t *eval,
     ngx_http_klaviyo_term_t *term, ngx_http_klaviyo_data_t *data);
+static void ngx_http_klaviyo_eval_parts(ngx_http_klaviyo_eval_t *eval,
+    ngx_array_t *parts, ngx_http_klaviyo_data_t *data);
 static ngx_int_t ngx_http_klaviyo_eval_part(ngx_http_klaviyo_eval_t *eval,
     ngx_http_klaviyo_part_t *part, ngx_http_klaviyo_data_t *data);
 static ngx_http_klaviyo_data_t *ngx_http_klaviyo_eval_args(
@@ -42,7 +44,12 @@ ngx_http_klaviyo_value_eval(ngx_http_klaviyo_eval_t *eval,
     ngx_http_klaviyo_arg_t    args[NGX_HTTP_KLAVIYO_FILTER_ARGS];
     ngx_http_klaviyo_step_t  *step;
 
-    ngx_http_klaviyo_eval_term(eval, &value->term, data);
+    if (value->term.type == NGX_HTTP_KLAVIYO_TERM_STRING) {
+        ngx_http_klaviyo_eval_string(eval, &value->term, data);
+
+    } else {
+        ngx_http_klaviyo_eval_term(eval, &value->term, data);
+    }
 
     if (value->steps == NULL) {
         return;
@@ -123,12 +130,6 @@ static void
 ngx_http_klaviyo_eval_string(ngx_http_klaviyo_eval_t *eval,
     ngx_http_klaviyo_term_t *term, ngx_http_klaviyo_data_t *data)
 {
-    u_char                   *p;
-    size_t                    len;
-    ngx_uint_t                i, n;
-    ngx_http_klaviyo_data_t  *pieces;
-    ngx_http_klaviyo_part_t  *part;
-
     if (term->parts == NULL) {
 
         if (term->text.len == 0) {
@@ -141,13 +142,27 @@ ngx_http_klaviyo_eval_string(ngx_http_klaviyo_eval_t *eval,
         return;
     }
 
-    part = term->parts->elts;
-    n = term->parts->nelts;
-
-    if (n == 1) {
-        (void) ngx_http_klaviyo_eval_part(eval, part, data);
+    if (term->parts->nelts == 1) {
+        (void) ngx_http_klaviyo_eval_part(eval, term->parts->elts, data);
         return;
     }
+
+    ngx_http_klaviyo_eval_parts(eval, term->parts, data);
+}
+
+
+static void
+ngx_http_klaviyo_eval_parts(ngx_http_klaviyo_eval_t *eval, ngx_array_t *parts,
+    ngx_http_klaviyo_data_t *data)
+{
+    u_char                   *p;
+    size_t                    len;
+    ngx_uint_t                i, n;
+    ngx_http_klaviyo_data_t  *pieces;
+    ngx_http_klaviyo_part_t  *part;
+
+    part = parts->elts;
+    n = parts->nelts;
 
     data->type = NGX_HTTP_KLAVIYO_UNKNOWN;
 

@@ -5,9 +5,10 @@
 
 /*
  * An event as one entry of Klaviyo's bulk request.  It is rendered in two
- * passes: the first decides what is sent and how long that is, the second
- * writes it.  The events stand before the profile, so that "backfill":false,
- * which the background process may overwrite, is always at the same offset.
+ * passes: the first decides what is sent and how much room that may take, the
+ * second writes it.  The events stand before the profile, so that
+ * "backfill":false, which the background process may overwrite, is always at
+ * the same offset.
  */
 
 
@@ -18,6 +19,15 @@
 
 /* "properties" itself is the first of NGX_HTTP_KLAVIYO_MAX_DEPTH objects */
 #define NGX_HTTP_KLAVIYO_EVENT_DEPTH   1
+
+/* what a byte of a text may take: \u001f */
+#define NGX_HTTP_KLAVIYO_EVENT_WORST   6
+
+/* what is longer is looked at twice rather than given its worst case */
+#define NGX_HTTP_KLAVIYO_EVENT_SHORT   256
+
+/* where nearly every event is rendered */
+#define NGX_HTTP_KLAVIYO_EVENT_BUFFER  16384
 
 /* up to this many digits every integer has 64 bits */
 #define NGX_HTTP_KLAVIYO_EVENT_DIGITS  18
@@ -67,6 +77,13 @@
 #define ngx_http_klaviyo_event_cpylit(p, s)                                   \
     ngx_cpymem(p, s, sizeof(s) - 1)
 
+/* surely sent: a text of nothing but NUL would be empty */
+#define ngx_http_klaviyo_event_short(data)                                    \
+    ((data)->type == NGX_HTTP_KLAVIYO_STRING                                  \
+     && (data)->text.len                                                      \
+     && (data)->text.len <= NGX_HTTP_KLAVIYO_EVENT_SHORT                      \
+     && (data)->text.data[0] != '\0')
+
 #define ngx_http_klaviyo_event_is(str, s)                                     \
     ((str)->len == sizeof(s) - 1                                              \
      && ngx_memcmp((str)->data, s, sizeof(s) - 1) == 0)
@@ -108,6 +125,8 @@ static void ngx_http_klaviyo_event_settle_currency(
     ngx_http_klaviyo_data_t *data, ngx_uint_t *limits);
 static size_t ngx_http_klaviyo_event_settle_properties(
     ngx_http_klaviyo_arena_t *arena, ngx_http_klaviyo_event_t *event,
+    ngx_uint_t *limits);
+static size_t ngx_http_klaviyo_event_room(ngx_http_klaviyo_data_t *data,
     ngx_uint_t *limits);
 static size_t ngx_http_klaviyo_event_settle_profile(
     ngx_http_klaviyo_arena_t *arena, ngx_http_klaviyo_event_t *event,
@@ -175,21 +194,25 @@ ngx_http_klaviyo_event_render(ngx_http_klaviyo_arena_t *arena,
     u_char  *p;
     size_t   len;
 
+    static u_char  buffer[NGX_HTTP_KLAVIYO_EVENT_BUFFER];
+
     ngx_http_klaviyo_event_settle_currency(&event->currency, limits);
 
     len = NGX_HTTP_KLAVIYO_EVENT_FRAME
-          + ngx_http_klaviyo_json_escape(NULL, event->time.data,
-                                         event->time.len)
-          + ngx_http_klaviyo_json_escape(NULL, event->unique_id.data,
-                                         event->unique_id.len)
+          + NGX_HTTP_KLAVIYO_EVENT_WORST * event->time.len
+          + NGX_HTTP_KLAVIYO_EVENT_WORST * event->unique_id.len
           + event->metric.len
           + ngx_http_klaviyo_event_settle_value(event, limits)
           + ngx_http_klaviyo_event_settle_properties(arena, event, limits)
           + ngx_http_klaviyo_event_settle_profile(arena, event, limits);
 
-    p = ngx_http_klaviyo_arena_alloc(arena, len);
-    if (p == NULL) {
-        return NGX_ERROR;
+    p = buffer;
+
+    if (len > NGX_HTTP_KLAVIYO_EVENT_BUFFER) {
+        p = ngx_http_klaviyo_arena_alloc(arena, len);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
     }
 
     json->data = p;
@@ -309,9 +332,7 @@ ngx_http_klaviyo_event_settle_properties(ngx_http_klaviyo_arena_t *arena,
 
         (void) ngx_http_klaviyo_url_scrub(arena, &member[i].data);
 
-        len = ngx_http_klaviyo_json_write(NULL, &member[i].data,
-                                          NGX_HTTP_KLAVIYO_EVENT_DEPTH,
-                                          limits);
+        len = ngx_http_klaviyo_event_room(&member[i].data, limits);
 
         if (len && n == NGX_HTTP_KLAVIYO_MAX_PROPERTIES) {
             (*limits)++;
@@ -328,6 +349,20 @@ ngx_http_klaviyo_event_settle_properties(ngx_http_klaviyo_arena_t *arena,
     }
 
     return size;
+}
+
+
+/* How much the value may take; 0: there is nothing to send. */
+
+static size_t
+ngx_http_klaviyo_event_room(ngx_http_klaviyo_data_t *data, ngx_uint_t *limits)
+{
+    if (ngx_http_klaviyo_event_short(data)) {
+        return NGX_HTTP_KLAVIYO_EVENT_WORST * data->text.len + 2;
+    }
+
+    return ngx_http_klaviyo_json_write(NULL, data,
+                                       NGX_HTTP_KLAVIYO_EVENT_DEPTH, limits);
 }
 
 
@@ -587,13 +622,26 @@ static u_char *
 ngx_http_klaviyo_event_write_member(u_char *p,
     ngx_http_klaviyo_member_t *member)
 {
-    if (ngx_http_klaviyo_data_is_missing(&member->data)) {
+    ngx_http_klaviyo_data_t  *data;
+
+    data = &member->data;
+
+    if (ngx_http_klaviyo_data_is_missing(data)) {
         return p;
     }
 
     p = ngx_cpymem(p, member->key.data, member->key.len);
-    p += ngx_http_klaviyo_json_write(p, &member->data,
-                                     NGX_HTTP_KLAVIYO_EVENT_DEPTH, NULL);
+
+    if (ngx_http_klaviyo_event_short(data)) {
+        *p++ = '"';
+        p += ngx_http_klaviyo_json_escape(p, data->text.data, data->text.len);
+        *p++ = '"';
+
+    } else {
+        p += ngx_http_klaviyo_json_write(p, data, NGX_HTTP_KLAVIYO_EVENT_DEPTH,
+                                         NULL);
+    }
+
     *p++ = ',';
 
     return p;

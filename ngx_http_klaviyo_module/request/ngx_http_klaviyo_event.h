@@ -74,7 +74,7 @@ typedef struct {
 
 /*
  * Renders {"type":"event-bulk-create","attributes":{"events":...,
- * "profile":...}} into "json", in memory of the arena, one buffer.  Members
+ * "profile":...}} into "json", which the next call may overwrite.  Members
  * without a value are left out; properties beyond
  * NGX_HTTP_KLAVIYO_MAX_PROPERTIES and what makes the profile larger than
  * NGX_HTTP_KLAVIYO_MAX_PROFILE too: custom properties first, identifiers

@@ -33,6 +33,9 @@
 #define ngx_http_klaviyo_is_alnum(ch)                                         \
     (ngx_http_klaviyo_is_digit(ch) || ngx_http_klaviyo_is_letter(ch))
 
+#define ngx_http_klaviyo_is_atom(ch)                                          \
+    (ngx_http_klaviyo_identity_atoms[(ch) >> 5] & (1U << ((ch) & 0x1f)))
+
 #define ngx_http_klaviyo_is_blank(ch)                                         \
     ((ch) == ' ' || (ch) == '\t' || (ch) == CR || (ch) == LF)
 
@@ -59,6 +62,29 @@ static ngx_uint_t ngx_http_klaviyo_identity_first(
 static ngx_uint_t ngx_http_klaviyo_identity_args(
     ngx_http_klaviyo_arena_t *arena, ngx_http_klaviyo_identity_t *identity,
     ngx_http_klaviyo_member_t *found);
+
+
+/* letters, digits and the rest of what RFC 5322 has in atoms, and the dot */
+
+static uint32_t  ngx_http_klaviyo_identity_atoms[] = {
+    0x00000000,
+    0xa3ffecfa, /* 1010 0011 1111 1111  1110 1100 1111 1010 */
+
+                /* ?>=< ;:98 7654 3210  /.-, +*)( '&%$ #"!  */
+
+    0xc7fffffe, /* 1100 0111 1111 1111  1111 1111 1111 1110 */
+
+                /* _^]\ [ZYX WVUT SRQP  ONML KJIH GFED CBA@ */
+
+    0x7fffffff, /* 0111 1111 1111 1111  1111 1111 1111 1111 */
+
+                /*  ~}| {zyx wvut srqp  onml kjih gfed cba` */
+
+    0x00000000,
+    0x00000000,
+    0x00000000,
+    0x00000000
+};
 
 
 static ngx_str_t  ngx_http_klaviyo_identity_kx_name = ngx_string("_kx");
@@ -164,13 +190,7 @@ ngx_http_klaviyo_identity_email(ngx_str_t *text)
 
     for (p = text->data; p < at; p++) {
 
-        if (*p == '.' && p[1] == '.') {
-            return 0;
-        }
-
-        if (!ngx_http_klaviyo_is_alnum(*p)
-            && (*p == '\0' || ngx_strchr("!#$%&'*+-./=?^_`{|}~", *p) == NULL))
-        {
+        if (!ngx_http_klaviyo_is_atom(*p) || (*p == '.' && p[1] == '.')) {
             return 0;
         }
     }

@@ -24,10 +24,9 @@
 #define NGX_HTTP_KLAVIYO_HIGHS       0x8080808080808080ULL
 
 
-static size_t ngx_http_klaviyo_json_escape_size(u_char *src, size_t len);
-static size_t ngx_http_klaviyo_json_plain(u_char *p, size_t len);
-static ngx_inline ngx_uint_t ngx_http_klaviyo_json_plain7(u_char *p,
+static size_t ngx_http_klaviyo_json_escape_rest(u_char *dst, u_char *src,
     size_t len);
+static size_t ngx_http_klaviyo_json_escape_size(u_char *src, size_t len);
 static ngx_inline ngx_uint_t ngx_http_klaviyo_json_plain8(u_char *p);
 static u_char *ngx_http_klaviyo_json_escape_ascii(u_char *dst, u_char ch);
 static ngx_int_t ngx_http_klaviyo_utf8_sequence(u_char *p, u_char *last);
@@ -79,11 +78,9 @@ static const u_char  ngx_http_klaviyo_json_escapes[128] = {
 size_t
 ngx_http_klaviyo_json_escape(u_char *dst, u_char *src, size_t len)
 {
-    size_t      plain;
-    u_char     *start, *last, *stop;
-    ngx_int_t   n;
+    size_t  n;
 
-    /* an empty text may be no address at all, which memcpy() must not see */
+    /* an empty text may be no address at all */
 
     if (len == 0) {
         return 0;
@@ -93,17 +90,44 @@ ngx_http_klaviyo_json_escape(u_char *dst, u_char *src, size_t len)
         return ngx_http_klaviyo_json_escape_size(src, len);
     }
 
+    /* nearly all texts are plain */
+
+    for (n = 0; len - n >= 8; n += 8) {
+
+        if (!ngx_http_klaviyo_json_plain8(src + n)) {
+            return n + ngx_http_klaviyo_json_escape_rest(dst + n, src + n,
+                                                         len - n);
+        }
+
+        ngx_memcpy(dst + n, src + n, 8);
+    }
+
+    /* the last eight overlap with those before */
+
+    if (len >= 8 && ngx_http_klaviyo_json_plain8(src + len - 8)) {
+        ngx_memcpy(dst + len - 8, src + len - 8, 8);
+        return len;
+    }
+
+    return n + ngx_http_klaviyo_json_escape_rest(dst + n, src + n, len - n);
+}
+
+
+static size_t
+ngx_http_klaviyo_json_escape_rest(u_char *dst, u_char *src, size_t len)
+{
+    u_char     *start, *last, *stop;
+    ngx_int_t   n;
+
     start = dst;
     last = src + len;
 
-    for ( ;; ) {
-        plain = ngx_http_klaviyo_json_plain(src, last - src);
+    while (src < last) {
 
-        dst = ngx_cpymem(dst, src, plain);
-        src += plain;
-
-        if (src == last) {
-            return dst - start;
+        if (last - src >= 8 && ngx_http_klaviyo_json_plain8(src)) {
+            dst = ngx_cpymem(dst, src, 8);
+            src += 8;
+            continue;
         }
 
         stop = (last - src >= 8) ? src + 8 : last;
@@ -122,102 +146,49 @@ ngx_http_klaviyo_json_escape(u_char *dst, u_char *src, size_t len)
             src += ngx_abs(n);
         }
     }
+
+    return dst - start;
 }
 
 
 static size_t
 ngx_http_klaviyo_json_escape_size(u_char *src, size_t len)
 {
-    size_t      size, plain;
-    u_char      ch, *last, *stop;
+    size_t      size;
+    u_char      ch, *last;
     ngx_int_t   n;
 
     size = 0;
     last = src + len;
 
-    for ( ;; ) {
-        plain = ngx_http_klaviyo_json_plain(src, last - src);
+    while (src < last) {
 
-        size += plain;
-        src += plain;
-
-        if (src == last) {
-            return size;
+        if (last - src >= 8 && ngx_http_klaviyo_json_plain8(src)) {
+            size += 8;
+            src += 8;
+            continue;
         }
 
-        stop = (last - src >= 8) ? src + 8 : last;
-
-        while (src < stop) {
-
-            if (*src < 0x80) {
-                ch = ngx_http_klaviyo_json_escapes[*src++];
-                size += (ch < 2) ? ch : (ch == 'u') ? 6 : 2;
-                continue;
-            }
-
-            n = ngx_http_klaviyo_utf8_sequence(src, last);
-
-            size += (n > 0) ? n : 3;
-            src += ngx_abs(n);
+        if (*src < 0x80) {
+            ch = ngx_http_klaviyo_json_escapes[*src++];
+            size += (ch < 2) ? ch : (ch == 'u') ? 6 : 2;
+            continue;
         }
+
+        n = ngx_http_klaviyo_utf8_sequence(src, last);
+
+        size += (n > 0) ? n : 3;
+        src += ngx_abs(n);
     }
+
+    return size;
 }
 
 
 /*
- * How many bytes from "p" on surely stand for themselves, counted by eights.
- * The last eight overlap with those before rather than being looked at one by
- * one, since most texts are short.
- */
-
-static size_t
-ngx_http_klaviyo_json_plain(u_char *p, size_t len)
-{
-    size_t  n;
-
-    if (len < 8) {
-        return ngx_http_klaviyo_json_plain7(p, len) ? len : 0;
-    }
-
-    for (n = 0; len - n >= 8; n += 8) {
-
-        if (!ngx_http_klaviyo_json_plain8(p + n)) {
-            return n;
-        }
-    }
-
-    return ngx_http_klaviyo_json_plain8(p + len - 8) ? len : n;
-}
-
-
-/* up to seven bytes, some of them twice, as eight */
-
-static ngx_inline ngx_uint_t
-ngx_http_klaviyo_json_plain7(u_char *p, size_t len)
-{
-    u_char  buf[8];
-
-    if (len == 0) {
-        return 1;
-    }
-
-    if (len >= 4) {
-        ngx_memcpy(buf, p, 4);
-        ngx_memcpy(buf + 4, p + len - 4, 4);
-
-    } else {
-        ngx_memset(buf, p[0], 8);
-        buf[1] = p[len / 2];
-        buf[2] = p[len - 1];
-    }
-
-    return ngx_http_klaviyo_json_plain8(buf);
-}
-
-
-/*
- * A borrow may run into the next byte, but only out of a byte that is not
- * plain itself, so that the answer for all eight is exact.
+ * Whether eight bytes stand for themselves.  A borrow may run into the next
+ * byte, but only out of a byte that is not plain itself, so that the answer is
+ * exact.
  */
 
 static ngx_inline ngx_uint_t

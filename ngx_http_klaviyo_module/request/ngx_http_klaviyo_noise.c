@@ -61,6 +61,30 @@
     "|^(?:-$|(?:" NGX_HTTP_KLAVIYO_NOISE_TOOLS ")(?:[/:-]| [(-]|$)))"
 
 
+/*
+ * Most of what the browsers themselves write, and nothing that the pattern
+ * above could find: what fits need not be searched, which costs as much as all
+ * else that is done for an event.  What does not fit may be a browser too.
+ */
+
+#define NGX_HTTP_KLAVIYO_NOISE_SYSTEMS                                        \
+    "Windows NT [\\d.]+; (?:Win64; x64|WOW64)"                                \
+    "|Macintosh; Intel Mac OS X [\\d._]+"                                     \
+    "|X11; (?:Ubuntu; )?Linux x86_64|X11; CrOS x86_64 [\\d.]+"                \
+    "|Linux; Android [\\d.]+; K|Android [\\d.]+; Mobile"                      \
+    "|(?:iPhone; CPU iPhone|iPad; CPU) OS [\\d_]+ like Mac OS X"
+
+#define NGX_HTTP_KLAVIYO_NOISE_PRODUCTS                                       \
+    "Chrome|CriOS|Edg|EdgA|EdgiOS|Firefox|FxiOS|Mobile|OPR|Safari"            \
+    "|SamsungBrowser|Version"
+
+#define NGX_HTTP_KLAVIYO_NOISE_BROWSER                                        \
+    "^Mozilla/5\\.0 \\((?:" NGX_HTTP_KLAVIYO_NOISE_SYSTEMS ")"                \
+    "(?:; rv:[\\d.]+)?\\) "                                                   \
+    "(?:AppleWebKit/[\\d.]+ \\(KHTML, like Gecko\\)|Gecko/[\\d.]+)"           \
+    "(?: (?:" NGX_HTTP_KLAVIYO_NOISE_PRODUCTS ")(?:/[\\d.E]+)?)*\\z"
+
+
 typedef struct {
     ngx_str_t     name;
     ngx_uint_t    ignore;
@@ -68,6 +92,8 @@ typedef struct {
 } ngx_http_klaviyo_noise_header_t;
 
 
+static ngx_http_klaviyo_regex_t *ngx_http_klaviyo_noise_compile(
+    ngx_pool_t *pool, ngx_str_t *pattern, ngx_uint_t flags);
 static ngx_uint_t ngx_http_klaviyo_noise_headers(ngx_list_part_t *part);
 static ngx_uint_t ngx_http_klaviyo_noise_header(ngx_table_elt_t *h);
 static ngx_uint_t ngx_http_klaviyo_noise_purpose(ngx_str_t *value);
@@ -77,6 +103,9 @@ static ngx_uint_t ngx_http_klaviyo_noise_one(ngx_str_t *value);
 
 static ngx_str_t  ngx_http_klaviyo_noise_pattern =
     ngx_string(NGX_HTTP_KLAVIYO_NOISE_PATTERN);
+
+static ngx_str_t  ngx_http_klaviyo_noise_browser =
+    ngx_string(NGX_HTTP_KLAVIYO_NOISE_BROWSER);
 
 static ngx_str_t  ngx_http_klaviyo_noise_purposes[] = {
     ngx_string("prefetch"),
@@ -126,14 +155,12 @@ static ngx_http_klaviyo_noise_header_t  ngx_http_klaviyo_noise_known[] = {
 
 static ngx_pool_t                *ngx_http_klaviyo_noise_pool;
 static ngx_http_klaviyo_regex_t  *ngx_http_klaviyo_noise_robots;
+static ngx_http_klaviyo_regex_t  *ngx_http_klaviyo_noise_browsers;
 
 
 ngx_int_t
 ngx_http_klaviyo_noise_init(ngx_pool_t *pool)
 {
-    u_char     text[NGX_MAX_CONF_ERRSTR];
-    ngx_str_t  err;
-
     if (ngx_http_klaviyo_noise_robots) {
         return NGX_OK;
     }
@@ -146,21 +173,40 @@ ngx_http_klaviyo_noise_init(ngx_pool_t *pool)
         }
     }
 
-    err.len = sizeof(text);
-    err.data = text;
-
-    ngx_http_klaviyo_noise_robots =
-        ngx_http_klaviyo_regex_compile(ngx_http_klaviyo_noise_pool,
-                                       &ngx_http_klaviyo_noise_pattern,
-                                       NGX_HTTP_KLAVIYO_REGEX_CASELESS, &err);
-
-    if (ngx_http_klaviyo_noise_robots == NULL) {
-        ngx_log_error(NGX_LOG_EMERG, pool->log, 0,
-                      "the pattern of robots' names failed: %V", &err);
+    ngx_http_klaviyo_noise_browsers =
+        ngx_http_klaviyo_noise_compile(pool, &ngx_http_klaviyo_noise_browser,
+                                       0);
+    if (ngx_http_klaviyo_noise_browsers == NULL) {
         return NGX_ERROR;
     }
 
-    return NGX_OK;
+    ngx_http_klaviyo_noise_robots =
+        ngx_http_klaviyo_noise_compile(pool, &ngx_http_klaviyo_noise_pattern,
+                                       NGX_HTTP_KLAVIYO_REGEX_CASELESS);
+
+    return ngx_http_klaviyo_noise_robots ? NGX_OK : NGX_ERROR;
+}
+
+
+static ngx_http_klaviyo_regex_t *
+ngx_http_klaviyo_noise_compile(ngx_pool_t *pool, ngx_str_t *pattern,
+    ngx_uint_t flags)
+{
+    u_char                     text[NGX_MAX_CONF_ERRSTR];
+    ngx_str_t                  err;
+    ngx_http_klaviyo_regex_t  *regex;
+
+    err.len = sizeof(text);
+    err.data = text;
+
+    regex = ngx_http_klaviyo_regex_compile(ngx_http_klaviyo_noise_pool,
+                                           pattern, flags, &err);
+    if (regex == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, pool->log, 0,
+                      "the pattern of robots' names failed: %V", &err);
+    }
+
+    return regex;
 }
 
 
@@ -218,6 +264,13 @@ ngx_http_klaviyo_noise_robot(ngx_str_t *user_agent)
 {
     if (user_agent->len == 0) {
         return 1;
+    }
+
+    if (ngx_http_klaviyo_regex_exec(ngx_http_klaviyo_noise_browsers,
+                                    user_agent, NULL, 0)
+        == NGX_OK)
+    {
+        return 0;
     }
 
     /* what the limit of matching stops was not written by a browser */

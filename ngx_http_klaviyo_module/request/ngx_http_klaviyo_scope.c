@@ -216,12 +216,22 @@ ngx_http_klaviyo_scope_leave(ngx_http_klaviyo_ctx_t *ctx,
 
     ngx_http_klaviyo_scope_restore(r, scope);
 
+    if (scope->own) {
+        v = &scope->variables[kmcf->request_id];
+
+        if (!v->valid && !v->not_found) {
+            *v = r->variables[kmcf->request_id];
+        }
+
+        ngx_memcpy(r->variables, scope->variables,
+                   cmcf->variables.nelts * sizeof(ngx_http_variable_value_t));
+        return;
+    }
+
     for (i = 0; i < cmcf->variables.nelts; i++) {
         v = &scope->variables[i];
 
-        if (v->valid || v->not_found
-            || (scope->own && (ngx_int_t) i != kmcf->request_id))
-        {
+        if (v->valid || v->not_found) {
             r->variables[i] = *v;
         }
     }

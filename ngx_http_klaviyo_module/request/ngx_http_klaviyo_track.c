@@ -80,8 +80,8 @@ static ngx_int_t ngx_http_klaviyo_track_properties(
     ngx_http_klaviyo_track_t *t, ngx_http_klaviyo_event_t *event);
 static void ngx_http_klaviyo_track_attributes(ngx_http_klaviyo_track_t *t,
     ngx_http_klaviyo_event_t *event);
-static ngx_int_t ngx_http_klaviyo_track_time(ngx_http_klaviyo_track_t *t,
-    ngx_http_klaviyo_event_t *event, int64_t *sec);
+static void ngx_http_klaviyo_track_time(ngx_http_klaviyo_track_t *t,
+    ngx_str_t *time, int64_t *sec);
 static size_t ngx_http_klaviyo_track_date(u_char *buf, int64_t sec,
     ngx_uint_t msec);
 static ngx_int_t ngx_http_klaviyo_track_unique_id(
@@ -269,6 +269,7 @@ ngx_http_klaviyo_track_frame(ngx_http_klaviyo_track_t *t, ngx_uint_t n,
 static void
 ngx_http_klaviyo_track_element(ngx_http_klaviyo_track_t *t)
 {
+    u_char                    time[NGX_HTTP_KLAVIYO_TIME_LEN];
     int64_t                   sec;
     ngx_int_t                 reason;
     ngx_http_klaviyo_event_t  event;
@@ -298,8 +299,10 @@ ngx_http_klaviyo_track_element(ngx_http_klaviyo_track_t *t)
 
     ngx_http_klaviyo_track_attributes(t, &event);
 
+    event.time.data = time;
+    ngx_http_klaviyo_track_time(t, &event.time, &sec);
+
     if (ngx_http_klaviyo_track_properties(t, &event) != NGX_OK
-        || ngx_http_klaviyo_track_time(t, &event, &sec) != NGX_OK
         || ngx_http_klaviyo_track_unique_id(t, &event.unique_id) != NGX_OK)
     {
         ngx_http_klaviyo_track_drop(t, NGX_HTTP_KLAVIYO_DROP_ERROR);
@@ -692,14 +695,13 @@ ngx_http_klaviyo_track_attributes(ngx_http_klaviyo_track_t *t,
 
 /* A configured time that Klaviyo would refuse gives way to the request's. */
 
-static ngx_int_t
-ngx_http_klaviyo_track_time(ngx_http_klaviyo_track_t *t,
-    ngx_http_klaviyo_event_t *event, int64_t *sec)
+static void
+ngx_http_klaviyo_track_time(ngx_http_klaviyo_track_t *t, ngx_str_t *time,
+    int64_t *sec)
 {
-    u_char                   *p;
-    ngx_str_t                 text;
-    ngx_uint_t                msec;
-    ngx_http_klaviyo_data_t   data;
+    ngx_str_t                text;
+    ngx_uint_t               msec;
+    ngx_http_klaviyo_data_t  data;
 
     *sec = t->ctx->request->start_sec;
     msec = t->ctx->request->start_msec;
@@ -717,16 +719,7 @@ ngx_http_klaviyo_track_time(ngx_http_klaviyo_track_t *t,
         }
     }
 
-    p = ngx_http_klaviyo_arena_alloc(&t->ctx->arena,
-                                     NGX_HTTP_KLAVIYO_TIME_LEN);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    event->time.data = p;
-    event->time.len = ngx_http_klaviyo_track_date(p, *sec, msec);
-
-    return NGX_OK;
+    time->len = ngx_http_klaviyo_track_date(time->data, *sec, msec);
 }
 
 

@@ -28,12 +28,15 @@
 
 static ngx_int_t ngx_http_klaviyo_url_cut(ngx_http_klaviyo_arena_t *arena,
     ngx_str_t *src, ngx_str_t *dst, size_t twin, ngx_uint_t names);
-static u_char *ngx_http_klaviyo_url_path_end(ngx_str_t *url);
-static u_char *ngx_http_klaviyo_url_query_end(ngx_str_t *url, u_char *query);
+static u_char *ngx_http_klaviyo_url_path_end(ngx_str_t *url,
+    u_char **fragment);
+static u_char *ngx_http_klaviyo_url_find(u_char *p, u_char *last, u_char ch);
 static ngx_uint_t ngx_http_klaviyo_url_arg(u_char **pos, u_char *last,
     ngx_str_t *arg, ngx_uint_t names);
 static size_t ngx_http_klaviyo_url_twin(ngx_str_t *uri);
 static ngx_uint_t ngx_http_klaviyo_url_is(ngx_str_t *text);
+static ngx_int_t ngx_http_klaviyo_url_scrub_tree(
+    ngx_http_klaviyo_arena_t *arena, ngx_http_klaviyo_data_t *data);
 static ngx_int_t ngx_http_klaviyo_url_tree(ngx_http_klaviyo_arena_t *arena,
     json_t *json, json_t **clean);
 static ngx_int_t ngx_http_klaviyo_url_string(ngx_http_klaviyo_arena_t *arena,
@@ -78,9 +81,7 @@ ngx_http_klaviyo_url_cut(ngx_http_klaviyo_arena_t *arena, ngx_str_t *src,
     ngx_str_t   arg;
     ngx_uint_t  cut;
 
-    query = ngx_http_klaviyo_url_path_end(src);
-    fragment = ngx_http_klaviyo_url_query_end(src, query);
-
+    query = ngx_http_klaviyo_url_path_end(src, &fragment);
     cut = 0;
 
     for (pos = query; pos < fragment; /* void */ ) {
@@ -122,32 +123,27 @@ ngx_http_klaviyo_url_cut(ngx_http_klaviyo_arena_t *arena, ngx_str_t *src,
 }
 
 
+/* The "?", and the "#" of the fragment, or where they would be. */
+
 static u_char *
-ngx_http_klaviyo_url_path_end(ngx_str_t *url)
+ngx_http_klaviyo_url_path_end(ngx_str_t *url, u_char **fragment)
 {
-    u_char  *p, *last;
+    *fragment = ngx_http_klaviyo_url_find(url->data, url->data + url->len, '#');
 
-    last = url->data + url->len;
-
-    for (p = url->data; p < last; p++) {
-        if (*p == '?' || *p == '#') {
-            break;
-        }
-    }
-
-    return p;
+    return ngx_http_klaviyo_url_find(url->data, *fragment, '?');
 }
 
 
+/* memchr() looks at many bytes at once */
+
 static u_char *
-ngx_http_klaviyo_url_query_end(ngx_str_t *url, u_char *query)
+ngx_http_klaviyo_url_find(u_char *p, u_char *last, u_char ch)
 {
-    u_char  *p, *last;
+    u_char  *found;
 
-    last = url->data + url->len;
-    p = ngx_strlchr(query, last, '#');
+    found = (p < last) ? memchr(p, ch, last - p) : NULL;
 
-    return p ? p : last;
+    return found ? found : last;
 }
 
 
@@ -157,19 +153,22 @@ static ngx_uint_t
 ngx_http_klaviyo_url_arg(u_char **pos, u_char *last, ngx_str_t *arg,
     ngx_uint_t names)
 {
-    u_char      *p;
-    ngx_uint_t   i;
+    u_char      ch;
+    ngx_uint_t  i;
 
     arg->data = *pos + 1;
 
-    p = ngx_strlchr(arg->data, last, '&');
+    *pos = ngx_http_klaviyo_url_find(arg->data, last, '&');
 
-    if (p == NULL) {
-        p = last;
+    arg->len = *pos - arg->data;
+
+    /* so do all names begin, and "%" may be any letter */
+
+    ch = arg->len ? ngx_tolower(arg->data[0]) : '\0';
+
+    if (ch != '_' && ch != 'u' && ch != '%') {
+        return 0;
     }
-
-    arg->len = p - arg->data;
-    *pos = p;
 
     for (i = 0; i < names; i++) {
         if (ngx_http_klaviyo_url_named(arg, &ngx_http_klaviyo_url_names[i])) {
@@ -222,14 +221,15 @@ ngx_http_klaviyo_url_named(ngx_str_t *arg, ngx_str_t *name)
 static size_t
 ngx_http_klaviyo_url_twin(ngx_str_t *uri)
 {
-    ngx_str_t  path;
+    u_char     *fragment;
+    ngx_str_t   path;
 
     if (uri->len == 0 || uri->data[0] != '/') {
         return 0;
     }
 
     path.data = uri->data;
-    path.len = ngx_http_klaviyo_url_path_end(uri) - uri->data;
+    path.len = ngx_http_klaviyo_url_path_end(uri, &fragment) - uri->data;
 
     if (ngx_http_klaviyo_url_ends(&path, "/_root.data")) {
         return sizeof("_root.data") - 1;
@@ -253,8 +253,7 @@ ngx_int_t
 ngx_http_klaviyo_url_scrub(ngx_http_klaviyo_arena_t *arena,
     ngx_http_klaviyo_data_t *data)
 {
-    json_t     *clean;
-    ngx_int_t   rc;
+    ngx_int_t  rc;
 
     if (data->type == NGX_HTTP_KLAVIYO_STRING) {
 
@@ -266,13 +265,7 @@ ngx_http_klaviyo_url_scrub(ngx_http_klaviyo_arena_t *arena,
                                       NGX_HTTP_KLAVIYO_URL_PERSONAL);
 
     } else if (data->type == NGX_HTTP_KLAVIYO_TREE) {
-
-        rc = ngx_http_klaviyo_url_tree(arena, data->json, &clean);
-
-        if (rc == NGX_OK && clean) {
-            data->json = ngx_http_klaviyo_arena_keep(arena, clean);
-            rc = data->json ? NGX_OK : NGX_DECLINED;
-        }
+        rc = ngx_http_klaviyo_url_scrub_tree(arena, data);
 
     } else {
         return NGX_OK;
@@ -283,6 +276,24 @@ ngx_http_klaviyo_url_scrub(ngx_http_klaviyo_arena_t *arena,
     }
 
     return rc;
+}
+
+
+static ngx_int_t
+ngx_http_klaviyo_url_scrub_tree(ngx_http_klaviyo_arena_t *arena,
+    ngx_http_klaviyo_data_t *data)
+{
+    json_t  *clean;
+
+    if (ngx_http_klaviyo_url_tree(arena, data->json, &clean) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    if (clean) {
+        data->json = ngx_http_klaviyo_arena_keep(arena, clean);
+    }
+
+    return data->json ? NGX_OK : NGX_DECLINED;
 }
 
 
@@ -306,7 +317,8 @@ ngx_http_klaviyo_url_is(ngx_str_t *text)
         return 1;
     }
 
-    if (last - p < (ssize_t) sizeof("http://") - 1
+    if ((*p | 0x20) != 'h'
+        || last - p < (ssize_t) sizeof("http://") - 1
         || ngx_strncasecmp(p, (u_char *) "http", 4) != 0)
     {
         return 0;

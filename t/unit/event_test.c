@@ -890,15 +890,58 @@ test_an_url_that_can_not_be_cleaned_is_not_sent(void **state)
 static void
 test_no_room_in_the_arena_is_an_error(void **state)
 {
+    ngx_str_t     *text;
     unit_event_t  *u;
 
     u = unit_event(state);
-    u->arena->left = 100;
+
+    text = unit_fill(u->arena->pool, 'x', 20001);
+    text->data[20000] = '\0';
+
+    unit_property(u, "Text", unit_string((char *) text->data));
+
+    u->arena->left = 20000;
 
     assert_int_equal(ngx_http_klaviyo_event_render(u->arena, &u->event,
                                                    &u->json, &u->aged,
                                                    &u->limits),
                      NGX_ERROR);
+
+    assert_int_equal(u->arena->limits, 1);
+}
+
+
+static void
+test_worst_cases_fit(void **state)
+{
+    ngx_uint_t     i, n;
+    ngx_str_t     *text;
+    unit_event_t  *u;
+
+    /* around what is written without a look before, and where that is */
+
+    for (n = 250; n < 260; n++) {
+
+        for (i = 1; i < 14; i++) {
+            u = unit_event(state);
+            text = unit_fill(u->arena->pool, '\1', n);
+            text->data[n - 1] = '\0';
+
+            while (u->event.nproperties < i) {
+                unit_property(u, "Text", unit_string((char *) text->data));
+            }
+
+            u->event.unique_id.data = text->data;
+            u->event.unique_id.len = n - 1;
+
+            assert_int_equal(ngx_http_klaviyo_event_render(u->arena, &u->event,
+                                                           &u->json, &u->aged,
+                                                           &u->limits),
+                             NGX_OK);
+
+            assert_true(u->json.len > (i + 1) * 6 * (n - 1));
+        }
+    }
 }
 
 
@@ -1047,6 +1090,7 @@ main(void)
         unit_arena_test(test_urls_lose_what_names_the_visitor),
         unit_arena_test(test_an_url_that_can_not_be_cleaned_is_not_sent),
         unit_arena_test(test_no_room_in_the_arena_is_an_error),
+        unit_arena_test(test_worst_cases_fit),
         unit_arena_test(test_one_buffer_is_all_that_plain_values_take),
         unit_arena_test(test_names_are_escaped),
         unit_arena_test(test_fields_are_those_that_klaviyo_has)
