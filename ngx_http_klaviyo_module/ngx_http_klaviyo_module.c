@@ -24,6 +24,8 @@
 
 static char *ngx_http_klaviyo_account(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_http_klaviyo_spool(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 static char *ngx_http_klaviyo_use_account(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_klaviyo_rule(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -85,9 +87,12 @@ static ngx_int_t ngx_http_klaviyo_init_variables(ngx_conf_t *cf,
 static ngx_int_t ngx_http_klaviyo_init_phases(ngx_conf_t *cf);
 
 static ngx_int_t ngx_http_klaviyo_init_module(ngx_cycle_t *cycle);
+static ngx_int_t ngx_http_klaviyo_init_path(ngx_cycle_t *cycle,
+    ngx_http_klaviyo_main_conf_t *kmcf);
 static ngx_int_t ngx_http_klaviyo_init_none(ngx_cycle_t *cycle);
 static ngx_int_t ngx_http_klaviyo_init_process(ngx_cycle_t *cycle);
 static void ngx_http_klaviyo_exit_process(ngx_cycle_t *cycle);
+static void ngx_http_klaviyo_exit_master(ngx_cycle_t *cycle);
 static ngx_http_klaviyo_main_conf_t *ngx_http_klaviyo_cycle_conf(
     ngx_cycle_t *cycle);
 
@@ -107,9 +112,9 @@ static ngx_command_t  ngx_http_klaviyo_commands[] = {
 
     { ngx_string("klaviyo_spool"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_path_slot,
+      ngx_http_klaviyo_spool,
       NGX_HTTP_MAIN_CONF_OFFSET,
-      offsetof(ngx_http_klaviyo_main_conf_t, spool),
+      0,
       NULL },
 
     { ngx_string("klaviyo_drain_timeout"),
@@ -298,7 +303,7 @@ ngx_module_t  ngx_http_klaviyo_module = {
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
     ngx_http_klaviyo_exit_process,         /* exit process */
-    NULL,                                  /* exit master */
+    ngx_http_klaviyo_exit_master,          /* exit master */
     NGX_MODULE_V1_PADDING
 };
 
@@ -314,6 +319,45 @@ ngx_http_klaviyo_account(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_http_klaviyo_main_conf_t *kmcf = conf;
 
     return ngx_http_klaviyo_account_block(cf, &kmcf->accounts);
+}
+
+
+/* Not one of nginx's paths yet: without them it would not start. */
+
+static char *
+ngx_http_klaviyo_spool(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_klaviyo_main_conf_t *kmcf = conf;
+
+    ngx_str_t   *value;
+    ngx_path_t  *path;
+
+    if (kmcf->spool) {
+        return "is duplicate";
+    }
+
+    path = ngx_pcalloc(cf->pool, sizeof(ngx_path_t));
+    if (path == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    value = cf->args->elts;
+
+    path->name = value[1];
+    path->conf_file = cf->conf_file->file.name.data;
+    path->line = cf->conf_file->line;
+
+    if (path->name.len > 1 && path->name.data[path->name.len - 1] == '/') {
+        path->name.data[--path->name.len] = '\0';
+    }
+
+    if (ngx_conf_full_name(cf->cycle, &path->name, 0) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    kmcf->spool = path;
+
+    return NGX_CONF_OK;
 }
 
 
@@ -1027,16 +1071,17 @@ ngx_http_klaviyo_init_zones(ngx_conf_t *cf, ngx_http_klaviyo_main_conf_t *kmcf)
 }
 
 
-/* The directory whose "manager" makes nginx start the background process. */
+/* By default it is "klaviyo" beside nginx's own directories. */
 
 static ngx_int_t
 ngx_http_klaviyo_init_spool(ngx_conf_t *cf, ngx_http_klaviyo_main_conf_t *kmcf)
 {
-    u_char           *p;
-    ngx_str_t         name;
-    ngx_path_init_t   path;
+    u_char     *p;
+    ngx_str_t   name;
 
-    /* "klaviyo" beside nginx's own directory for request bodies */
+    if (kmcf->spool) {
+        return NGX_OK;
+    }
 
     ngx_str_set(&name, NGX_HTTP_CLIENT_TEMP_PATH);
 
@@ -1049,24 +1094,18 @@ ngx_http_klaviyo_init_spool(ngx_conf_t *cf, ngx_http_klaviyo_main_conf_t *kmcf)
         return NGX_ERROR;
     }
 
-    ngx_memzero(&path, sizeof(ngx_path_init_t));
+    kmcf->spool = ngx_pcalloc(cf->pool, sizeof(ngx_path_t));
+    if (kmcf->spool == NULL) {
+        return NGX_ERROR;
+    }
 
-    path.name.data = p;
-    path.name.len = name.len + sizeof("klaviyo") - 1;
+    kmcf->spool->name.data = p;
+    kmcf->spool->name.len = name.len + sizeof("klaviyo") - 1;
 
     p = ngx_cpymem(p, name.data, name.len);
     ngx_memcpy(p, "klaviyo", sizeof("klaviyo"));
 
-    if (ngx_conf_merge_path_value(cf, &kmcf->spool, NULL, &path)
-        != NGX_CONF_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    kmcf->spool->manager = ngx_http_klaviyo_host_manager;
-    kmcf->spool->data = &ngx_http_klaviyo_host;
-
-    return NGX_OK;
+    return ngx_conf_full_name(cf->cycle, &kmcf->spool->name, 0);
 }
 
 
@@ -1393,9 +1432,49 @@ ngx_http_klaviyo_init_module(ngx_cycle_t *cycle)
 
     ngx_http_klaviyo_host.dispatcher.control = kmcf->control;
     ngx_http_klaviyo_host.dispatcher.accounts = &kmcf->accounts;
-    ngx_http_klaviyo_host.dispatcher.spool = kmcf->spool->name;
     ngx_http_klaviyo_host.dispatcher.log = cycle->log;
     ngx_http_klaviyo_host.drain_timeout = kmcf->drain_timeout;
+
+    return ngx_http_klaviyo_init_path(cycle, kmcf);
+}
+
+
+/*
+ * The "manager" of a path makes nginx start the background process.  nginx has
+ * created its paths by now, and would have given up on one that it can't; ours
+ * isn't worth that.
+ */
+
+static ngx_int_t
+ngx_http_klaviyo_init_path(ngx_cycle_t *cycle,
+    ngx_http_klaviyo_main_conf_t *kmcf)
+{
+    ngx_path_t                    **path;
+    ngx_core_conf_t                *ccf;
+    ngx_http_klaviyo_directory_t   *directory;
+
+    path = ngx_array_push(&cycle->paths);
+    if (path == NULL) {
+        return NGX_ERROR;
+    }
+
+    *path = kmcf->spool;
+
+    kmcf->spool->manager = ngx_http_klaviyo_host_manager;
+    kmcf->spool->data = &ngx_http_klaviyo_host;
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
+
+    directory = &ngx_http_klaviyo_host.dispatcher.spool;
+
+    directory->path = kmcf->spool->name;
+    directory->instance = ngx_http_klaviyo_control_nonce(kmcf->control);
+    directory->user = ccf->user;
+    directory->group = ccf->group;
+    directory->log = cycle->log;
+
+    ngx_http_klaviyo_directory_make(directory);
+    ngx_http_klaviyo_directory_lock(directory, kmcf->control);
 
     return NGX_OK;
 }
@@ -1469,6 +1548,17 @@ ngx_http_klaviyo_exit_process(ngx_cycle_t *cycle)
 
     ngx_http_klaviyo_control_leave(kmcf->control);
     ngx_http_klaviyo_host_exit_process();
+}
+
+
+/* Not under -t and -s: these end otherwise */
+
+static void
+ngx_http_klaviyo_exit_master(ngx_cycle_t *cycle)
+{
+    if (ngx_http_klaviyo_cycle_conf(cycle)) {
+        ngx_http_klaviyo_host_exit_master(&ngx_http_klaviyo_host);
+    }
 }
 
 

@@ -17,10 +17,25 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 #include "ngx_http_klaviyo_dispatcher.h"
+#include "ngx_http_klaviyo_overflow.h"
 #include "ngx_http_klaviyo_sender.h"
 
 
 #define NGX_HTTP_KLAVIYO_SECOND  1000
+
+
+/* accounts that are only in the spool, as many as are told */
+#define NGX_HTTP_KLAVIYO_STRANGERS  8
+
+/* no account's name is so long */
+#define NGX_HTTP_KLAVIYO_STRANGER   65
+
+typedef struct {
+    ngx_array_t                         *accounts;
+    ngx_uint_t                           n;
+    u_char                               names[NGX_HTTP_KLAVIYO_STRANGERS]
+                                              [NGX_HTTP_KLAVIYO_STRANGER];
+} ngx_http_klaviyo_strangers_t;
 
 
 struct ngx_http_klaviyo_dispatcher_s {
@@ -48,6 +63,10 @@ struct ngx_http_klaviyo_dispatcher_s {
 static ngx_int_t ngx_http_klaviyo_dispatcher_senders(
     ngx_http_klaviyo_dispatcher_t *d,
     ngx_http_klaviyo_dispatcher_conf_t *conf);
+static void ngx_http_klaviyo_dispatcher_unknown(
+    ngx_http_klaviyo_dispatcher_conf_t *conf);
+static void ngx_http_klaviyo_dispatcher_found(void *data,
+    ngx_http_klaviyo_found_t *found);
 static void ngx_http_klaviyo_dispatcher_timer(
     ngx_http_klaviyo_dispatcher_t *d, ngx_event_t *ev,
     ngx_event_handler_pt handler);
@@ -61,6 +80,9 @@ static void ngx_http_klaviyo_dispatcher_wake_handler(ngx_event_t *ev);
 static void ngx_http_klaviyo_dispatcher_look_handler(ngx_event_t *ev);
 static void ngx_http_klaviyo_dispatcher_second_handler(ngx_event_t *ev);
 static void ngx_http_klaviyo_dispatcher_look(void *data);
+static void ngx_http_klaviyo_dispatcher_save_account(
+    ngx_http_klaviyo_dispatcher_conf_t *conf,
+    ngx_http_klaviyo_account_t *account, ngx_pool_t *pool);
 static ngx_msec_t ngx_http_klaviyo_dispatcher_run(
     ngx_http_klaviyo_dispatcher_t *d);
 
@@ -107,6 +129,8 @@ ngx_http_klaviyo_dispatcher_start(ngx_http_klaviyo_dispatcher_conf_t *conf)
                   "klaviyo dispatcher started, generation %ui",
                   d->control->generation);
 
+    ngx_http_klaviyo_dispatcher_unknown(conf);
+
     ngx_http_klaviyo_dispatcher_second_handler(&d->second);
 
     return d;
@@ -152,6 +176,69 @@ ngx_http_klaviyo_dispatcher_senders(ngx_http_klaviyo_dispatcher_t *d,
     }
 
     return NGX_OK;
+}
+
+
+/* Where the master could not take the lock, the directory may be there now */
+
+static void
+ngx_http_klaviyo_dispatcher_unknown(ngx_http_klaviyo_dispatcher_conf_t *conf)
+{
+    ngx_uint_t                    i;
+    ngx_http_klaviyo_strangers_t  strangers;
+
+    if (ngx_http_klaviyo_control_lock(conf->control) == NGX_INVALID_FILE) {
+        ngx_http_klaviyo_directory_lock(&conf->spool, conf->control);
+    }
+
+    strangers.accounts = conf->accounts;
+    strangers.n = 0;
+
+    if (ngx_http_klaviyo_directory_walk(&conf->spool,
+                                        ngx_http_klaviyo_dispatcher_found,
+                                        &strangers)
+        != NGX_OK)
+    {
+        return;
+    }
+
+    for (i = 0; i < strangers.n; i++) {
+        ngx_log_error(NGX_LOG_WARN, conf->log, 0,
+                      "there is no klaviyo account \"%s\" for what is in the "
+                      "spool, it is kept", strangers.names[i]);
+    }
+}
+
+
+/* A name is told once, however many segments it has */
+
+static void
+ngx_http_klaviyo_dispatcher_found(void *data, ngx_http_klaviyo_found_t *found)
+{
+    ngx_http_klaviyo_strangers_t *strangers = data;
+
+    ngx_str_t   *account;
+    ngx_uint_t   i;
+
+    account = &found->name.account;
+
+    if (ngx_http_klaviyo_account_find(strangers->accounts, account)
+        || account->len >= NGX_HTTP_KLAVIYO_STRANGER
+        || strangers->n == NGX_HTTP_KLAVIYO_STRANGERS)
+    {
+        return;
+    }
+
+    for (i = 0; i < strangers->n; i++) {
+        if (ngx_strncmp(strangers->names[i], account->data, account->len) == 0
+            && strangers->names[i][account->len] == '\0')
+        {
+            return;
+        }
+    }
+
+    ngx_cpystrn(strangers->names[strangers->n++], account->data,
+                account->len + 1);
 }
 
 
@@ -419,15 +506,41 @@ ngx_http_klaviyo_dispatcher_owner(ngx_http_klaviyo_dispatcher_t *d)
 }
 
 
-void
-ngx_http_klaviyo_dispatcher_stop(ngx_http_klaviyo_dispatcher_t *d)
+ngx_uint_t
+ngx_http_klaviyo_dispatcher_stuck(ngx_http_klaviyo_dispatcher_t *d)
 {
-    ngx_uint_t  i;
-
-    d->stopped = 1;
+    ngx_uint_t                     i;
+    ngx_http_klaviyo_ring_t       *ring;
+    ngx_http_klaviyo_ring_stat_t   stat;
 
     for (i = 0; i < d->nsenders; i++) {
-        ngx_http_klaviyo_sender_stop(&d->senders[i]);
+        ring = d->senders[i].account->ring;
+
+        if (!ngx_http_klaviyo_ring_owned(ring)) {
+            continue;
+        }
+
+        ngx_http_klaviyo_ring_stat(ring, &stat);
+
+        if (stat.events && !ngx_http_klaviyo_overflow_away(&d->senders[i])) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+ngx_uint_t
+ngx_http_klaviyo_dispatcher_stop(ngx_http_klaviyo_dispatcher_t *d)
+{
+    ngx_uint_t  i, left;
+
+    d->stopped = 1;
+    left = 0;
+
+    for (i = 0; i < d->nsenders; i++) {
+        left += ngx_http_klaviyo_sender_stop(&d->senders[i]);
     }
 
     ngx_http_klaviyo_dispatcher_deafen(d);
@@ -443,4 +556,62 @@ ngx_http_klaviyo_dispatcher_stop(ngx_http_klaviyo_dispatcher_t *d)
     ngx_http_klaviyo_transport_destroy(d->transport);
 
     ngx_destroy_pool(d->pool);
+
+    return left;
+}
+
+
+void
+ngx_http_klaviyo_dispatcher_save(ngx_http_klaviyo_dispatcher_conf_t *conf)
+{
+    ngx_uint_t                    i;
+    ngx_pool_t                   *pool;
+    ngx_http_klaviyo_account_t  **account;
+
+    pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE, conf->log);
+    if (pool == NULL) {
+        return;
+    }
+
+    account = conf->accounts->elts;
+
+    for (i = 0; i < conf->accounts->nelts; i++) {
+        ngx_http_klaviyo_dispatcher_save_account(conf, account[i], pool);
+    }
+
+    ngx_http_klaviyo_directory_unlock(&conf->spool);
+
+    ngx_destroy_pool(pool);
+}
+
+
+static void
+ngx_http_klaviyo_dispatcher_save_account(
+    ngx_http_klaviyo_dispatcher_conf_t *conf,
+    ngx_http_klaviyo_account_t *account, ngx_pool_t *pool)
+{
+    ngx_uint_t                left;
+    ngx_http_klaviyo_spool_t  spool;
+
+    ngx_memzero(&spool, sizeof(ngx_http_klaviyo_spool_t));
+
+    if (ngx_http_klaviyo_overflow_init(account, NULL, &conf->spool, pool,
+                                       conf->log, &spool)
+        != NGX_OK
+        || ngx_http_klaviyo_ring_own(account->ring) != NGX_OK)
+    {
+        return;
+    }
+
+    ngx_http_klaviyo_spool_own(&spool);
+
+    left = ngx_http_klaviyo_spool_all(&spool);
+
+    ngx_http_klaviyo_spool_close(&spool, 1);
+
+    if (left) {
+        ngx_log_error(NGX_LOG_ALERT, conf->log, 0,
+                      "klaviyo account \"%V\": %ui events are lost",
+                      &account->name, left);
+    }
 }

@@ -17,6 +17,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_http_klaviyo_account.h"
+#include "ngx_http_klaviyo_directory.h"
 
 
 typedef struct ngx_http_klaviyo_dispatcher_s  ngx_http_klaviyo_dispatcher_t;
@@ -25,7 +26,7 @@ typedef struct ngx_http_klaviyo_dispatcher_s  ngx_http_klaviyo_dispatcher_t;
 typedef struct {
     ngx_http_klaviyo_control_t          *control;
     ngx_array_t                         *accounts;  /* _account_t * */
-    ngx_str_t                            spool;     /* the directory */
+    ngx_http_klaviyo_directory_t         spool;
     ngx_log_t                           *log;
 } ngx_http_klaviyo_dispatcher_conf_t;
 
@@ -53,8 +54,22 @@ ngx_uint_t ngx_http_klaviyo_dispatcher_left(
 ngx_uint_t ngx_http_klaviyo_dispatcher_owner(
     ngx_http_klaviyo_dispatcher_t *d);
 
-/* Gives back what is in flight and frees everything. */
-void ngx_http_klaviyo_dispatcher_stop(ngx_http_klaviyo_dispatcher_t *d);
+/* Whether what is left can't be delivered: Klaviyo is away for all of it. */
+ngx_uint_t ngx_http_klaviyo_dispatcher_stuck(
+    ngx_http_klaviyo_dispatcher_t *d);
+
+/*
+ * Moves what is left in the rings that this process owns to the spool and frees
+ * everything.  Returns how many events could not be moved.
+ */
+ngx_uint_t ngx_http_klaviyo_dispatcher_stop(ngx_http_klaviyo_dispatcher_t *d);
+
+/*
+ * In a master that exits, when all other processes are gone: what is in the
+ * rings goes to the spool; tells how many events are lost.
+ */
+void ngx_http_klaviyo_dispatcher_save(
+    ngx_http_klaviyo_dispatcher_conf_t *conf);
 
 
 #endif /* _NGX_HTTP_KLAVIYO_DISPATCHER_H_INCLUDED_ */

@@ -143,6 +143,13 @@ ngx_http_klaviyo_host_exit_process(void)
 }
 
 
+void
+ngx_http_klaviyo_host_exit_master(ngx_http_klaviyo_host_conf_t *conf)
+{
+    ngx_http_klaviyo_dispatcher_save(&conf->dispatcher);
+}
+
+
 static void
 ngx_http_klaviyo_host_begin(ngx_http_klaviyo_host_conf_t *conf)
 {
@@ -420,6 +427,17 @@ ngx_http_klaviyo_host_done(ngx_http_klaviyo_host_t *host)
                    == 0;
         }
 
+        /* what it owns is nobody else's: the spool keeps it */
+
+        if (ngx_http_klaviyo_control_workers(host->control,
+                                             host->control->generation)
+            == 0
+            && ngx_http_klaviyo_dispatcher_stuck(host->dispatcher))
+        {
+            ngx_http_klaviyo_host_enter(host, NGX_HTTP_KLAVIYO_HOST_LEAVES);
+            return 0;
+        }
+
         return ngx_http_klaviyo_host_delivered(host);
 
     case NGX_HTTP_KLAVIYO_HOST_DRAINS:
@@ -445,14 +463,15 @@ ngx_http_klaviyo_host_done(ngx_http_klaviyo_host_t *host)
 static void
 ngx_http_klaviyo_host_leave(ngx_http_klaviyo_host_t *host)
 {
+    ngx_uint_t  left;
+
+    left = ngx_http_klaviyo_dispatcher_stop(host->dispatcher);
+    host->dispatcher = NULL;
+
     ngx_log_error(NGX_LOG_NOTICE, host->log, 0,
                   "klaviyo dispatcher stopped, generation %ui, "
                   "%ui events are left",
-                  host->control->generation,
-                  ngx_http_klaviyo_dispatcher_left(host->dispatcher));
-
-    ngx_http_klaviyo_dispatcher_stop(host->dispatcher);
-    host->dispatcher = NULL;
+                  host->control->generation, left);
 
     ngx_http_klaviyo_control_settle(host->control);
 

@@ -40,5 +40,8 @@ ngx_int_t ngx_http_klaviyo_host_init_process(
 /* In exit_process: the single process drains before it ends, if it did not. */
 void ngx_http_klaviyo_host_exit_process(void);
 
+/* In exit_master: nobody else is left. */
+void ngx_http_klaviyo_host_exit_master(ngx_http_klaviyo_host_conf_t *conf);
+
 
 #endif /* _NGX_HTTP_KLAVIYO_HOST_H_INCLUDED_ */

@@ -421,7 +421,7 @@ ngx_http_klaviyo_outcome_bury(ngx_http_klaviyo_flight_t *flight,
     ngx_http_klaviyo_error_t *error)
 {
     ngx_int_t                   rc;
-    ngx_str_t                   event;
+    ngx_http_klaviyo_line_t     letter;
     ngx_http_klaviyo_sender_t  *s;
 
     s = flight->sender;
@@ -430,10 +430,9 @@ ngx_http_klaviyo_outcome_bury(ngx_http_klaviyo_flight_t *flight,
         return NGX_ABORT;
     }
 
-    event.len = record->len;
-    event.data = ngx_http_klaviyo_record_text(record);
+    ngx_http_klaviyo_line_of(&letter, s->account->ring, record);
 
-    rc = ngx_http_klaviyo_deadletter_write(&s->dead, status, error, &event);
+    rc = ngx_http_klaviyo_deadletter_write(&s->dead, status, error, &letter);
     if (rc != NGX_OK) {
         return rc;
     }
@@ -524,6 +523,12 @@ ngx_http_klaviyo_outcome_keep(ngx_http_klaviyo_flight_t *flight,
 
     if (flight->round != s->round) {
         return 0;
+    }
+
+    if (s->mode != NGX_HTTP_KLAVIYO_SENDER_BACKOFF
+        && s->mode != NGX_HTTP_KLAVIYO_SENDER_STOPPED)
+    {
+        s->since = ngx_current_msec;
     }
 
     s->round++;

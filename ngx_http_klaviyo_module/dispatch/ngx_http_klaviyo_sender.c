@@ -12,6 +12,7 @@
 #include <ngx_core.h>
 #include "ngx_http_klaviyo_sender.h"
 #include "ngx_http_klaviyo_outcome.h"
+#include "ngx_http_klaviyo_overflow.h"
 #include "ngx_http_klaviyo_report.h"
 
 
@@ -37,7 +38,7 @@ static void ngx_http_klaviyo_sender_drop_held(ngx_http_klaviyo_sender_t *s);
 
 ngx_int_t
 ngx_http_klaviyo_sender_init(ngx_http_klaviyo_sender_t *s, ngx_pool_t *pool,
-    ngx_str_t *spool)
+    ngx_http_klaviyo_directory_t *directory)
 {
     ngx_uint_t                   i;
     ngx_http_klaviyo_account_t  *account;
@@ -66,17 +67,20 @@ ngx_http_klaviyo_sender_init(ngx_http_klaviyo_sender_t *s, ngx_pool_t *pool,
     s->claim = 1;
     s->minute = ngx_current_msec;
 
-    if (ngx_http_klaviyo_deadletter_init(&s->dead, pool, spool, &account->name,
-                                         ".dead", account->spool_max, s->log)
-        != NGX_OK)
+    if (ngx_http_klaviyo_journal_init(&s->dead, pool, &directory->path,
+                                      &account->name, ".dead",
+                                      account->spool_max, s->log)
+        != NGX_OK
+        || ngx_http_klaviyo_journal_init(&s->dry_run, pool, &directory->path,
+                                         &account->name, ".dry-run",
+                                         NGX_HTTP_KLAVIYO_DRY_RUN_MAX, s->log)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return ngx_http_klaviyo_deadletter_init(&s->dry_run, pool, spool,
-                                            &account->name, ".dry-run",
-                                            NGX_HTTP_KLAVIYO_DRY_RUN_MAX,
-                                            s->log);
+    return ngx_http_klaviyo_overflow_init(account, s->state, directory, pool,
+                                          s->log, &s->spool);
 }
 
 
@@ -97,14 +101,19 @@ ngx_http_klaviyo_sender_second(ngx_http_klaviyo_sender_t *s)
 
     if (owner && !s->owner) {
         s->owner = 1;
+        ngx_http_klaviyo_spool_own(&s->spool);
         ngx_http_klaviyo_budget_check(s->budget,
                                       ngx_http_klaviyo_sender_clock());
         ngx_http_klaviyo_report_mode(s);
     }
 
-    if (!owner) {
+    if (owner) {
+        ngx_http_klaviyo_spool_scan(&s->spool);
+
+    } else {
         s->owner = 0;
         ngx_http_klaviyo_sender_drop_held(s);
+        ngx_http_klaviyo_spool_close(&s->spool, 0);
     }
 
     /* the owner of a slot may have died meanwhile */
@@ -125,10 +134,16 @@ ngx_http_klaviyo_sender_run(ngx_http_klaviyo_sender_t *s)
             return NGX_TIMER_INFINITE;
         }
 
+        if (ngx_http_klaviyo_overflow_in(s)) {
+            return NGX_HTTP_KLAVIYO_TICK_OVERFLOW;
+        }
+
         wait = ngx_http_klaviyo_sender_blocked(s);
         if (wait) {
-            return wait;
+            return ngx_min(wait, NGX_HTTP_KLAVIYO_TICK_BLOCKED);
         }
+
+        ngx_http_klaviyo_overflow_out(s);
 
         wait = ngx_http_klaviyo_sender_due(s);
         if (wait) {
@@ -286,6 +301,7 @@ ngx_http_klaviyo_sender_send(ngx_http_klaviyo_sender_t *s)
 
     flight = &s->flights[i];
     flight->round = s->round;
+    flight->since = ngx_current_msec;
 
     if (ngx_http_klaviyo_batch_open(&flight->batch, ring, slot) == 0) {
         ngx_http_klaviyo_ring_finish(ring, slot);
@@ -417,10 +433,10 @@ ngx_http_klaviyo_sender_drain(ngx_http_klaviyo_sender_t *s, ngx_uint_t claim)
 }
 
 
-void
+ngx_uint_t
 ngx_http_klaviyo_sender_stop(ngx_http_klaviyo_sender_t *s)
 {
-    ngx_uint_t                  i;
+    ngx_uint_t                  i, left;
     ngx_http_klaviyo_flight_t  *flight;
 
     for (i = 0; i < NGX_HTTP_KLAVIYO_IN_FLIGHT; i++) {
@@ -440,7 +456,18 @@ ngx_http_klaviyo_sender_stop(ngx_http_klaviyo_sender_t *s)
 
     ngx_http_klaviyo_sender_drop_held(s);
     ngx_http_klaviyo_report_in_flight(s);
+
+    left = 0;
+
+    if (ngx_http_klaviyo_ring_owned(s->account->ring)) {
+        left = ngx_http_klaviyo_spool_all(&s->spool);
+    }
+
+    ngx_http_klaviyo_spool_close(&s->spool, 0);
+
     ngx_http_klaviyo_report_stop(s);
+
+    return left;
 }
 
 

@@ -20,6 +20,7 @@
 #include "ngx_http_klaviyo_batch.h"
 #include "ngx_http_klaviyo_budget.h"
 #include "ngx_http_klaviyo_deadletter.h"
+#include "ngx_http_klaviyo_spool.h"
 #include "ngx_http_klaviyo_transport.h"
 
 
@@ -29,6 +30,9 @@
  * become full, and while nothing can be sent anyway */
 #define NGX_HTTP_KLAVIYO_TICK            100
 #define NGX_HTTP_KLAVIYO_TICK_BLOCKED    250
+
+/* there is more to move between ring and spool */
+#define NGX_HTTP_KLAVIYO_TICK_OVERFLOW   5
 
 /* the next try after Klaviyo refused the account, not an event */
 #define NGX_HTTP_KLAVIYO_STOPPED         60000
@@ -63,6 +67,7 @@ typedef struct {
     ngx_http_klaviyo_sender_t           *sender;
     ngx_http_klaviyo_call_t             *call;     /* NULL: free */
     ngx_uint_t                           round;    /* when it was sent */
+    ngx_msec_t                           since;
 } ngx_http_klaviyo_flight_t;
 
 
@@ -76,8 +81,9 @@ struct ngx_http_klaviyo_sender_s {
     ngx_http_klaviyo_sender_pt           ended;
     void                                *data;
 
-    ngx_http_klaviyo_deadletter_t        dead;
-    ngx_http_klaviyo_deadletter_t        dry_run;
+    ngx_http_klaviyo_journal_t           dead;
+    ngx_http_klaviyo_journal_t           dry_run;
+    ngx_http_klaviyo_spool_t             spool;
 
     ngx_http_klaviyo_flight_t            flights[NGX_HTTP_KLAVIYO_IN_FLIGHT];
     ngx_uint_t                           in_flight;
@@ -86,6 +92,7 @@ struct ngx_http_klaviyo_sender_s {
     ngx_int_t                            held;
 
     ngx_http_klaviyo_sender_e            mode;
+    ngx_msec_t                           since;    /* it is away */
 
     /* A round ends with a failure: answers to requests of an earlier one
      * neither prolong nor end what that failure began. */
@@ -128,7 +135,7 @@ struct ngx_http_klaviyo_sender_s {
 
 /* NGX_OK or NGX_ERROR (no memory). */
 ngx_int_t ngx_http_klaviyo_sender_init(ngx_http_klaviyo_sender_t *s,
-    ngx_pool_t *pool, ngx_str_t *spool);
+    ngx_pool_t *pool, ngx_http_klaviyo_directory_t *directory);
 
 /*
  * Takes the ring over if it may, looks for slots that others left, tells in
@@ -146,8 +153,11 @@ ngx_msec_t ngx_http_klaviyo_sender_run(ngx_http_klaviyo_sender_t *s);
 void ngx_http_klaviyo_sender_drain(ngx_http_klaviyo_sender_t *s,
     ngx_uint_t claim);
 
-/* Cancels the requests and gives their slots back. */
-void ngx_http_klaviyo_sender_stop(ngx_http_klaviyo_sender_t *s);
+/*
+ * Cancels the requests and moves what is left to the spool.  Returns how many
+ * events stay in the ring; none if another process owns it.
+ */
+ngx_uint_t ngx_http_klaviyo_sender_stop(ngx_http_klaviyo_sender_t *s);
 
 /* Milliseconds of the clock that all processes share: the budget's. */
 uint64_t ngx_http_klaviyo_sender_clock(void);

@@ -52,6 +52,7 @@ struct ngx_http_klaviyo_control_sh_s {
     ngx_atomic_t                         serial;
 
     ngx_fd_t                             fd;
+    ngx_fd_t                             lock;
     ngx_atomic_t                         sleeping;
     ngx_atomic_t                         told;     /* epoch seconds */
 
@@ -159,6 +160,7 @@ ngx_http_klaviyo_control_init_zone(ngx_shm_zone_t *shm_zone, void *data)
 
     sh->layout = layout;
     sh->fd = -1;
+    sh->lock = NGX_INVALID_FILE;
     sh->nslots = (size - NGX_HTTP_KLAVIYO_CONTROL_HEAD)
                  / NGX_HTTP_KLAVIYO_CONTROL_STRIDE;
     sh->used = NGX_HTTP_KLAVIYO_OTHER + 1;
@@ -566,6 +568,22 @@ ngx_http_klaviyo_control_fold(ngx_http_klaviyo_control_sh_t *sh, ngx_uint_t n)
 }
 
 
+u_char *
+ngx_http_klaviyo_control_key(ngx_http_klaviyo_control_t *control,
+    ngx_uint_t slot)
+{
+    ngx_http_klaviyo_control_sh_t  *sh;
+
+    sh = control->sh;
+
+    if (slot >= sh->used) {
+        slot = NGX_HTTP_KLAVIYO_OTHER;
+    }
+
+    return ngx_http_klaviyo_control_nth(sh, slot)->key;
+}
+
+
 ngx_http_klaviyo_counters_t *
 ngx_http_klaviyo_control_counters(ngx_http_klaviyo_control_t *control,
     ngx_uint_t slot)
@@ -643,6 +661,21 @@ ngx_http_klaviyo_control_account(ngx_http_klaviyo_control_t *control,
     ngx_shmtx_unlock(&control->shpool->mutex);
 
     return (i < NGX_HTTP_KLAVIYO_MAX_ACCOUNTS) ? &state[i] : NULL;
+}
+
+
+ngx_fd_t
+ngx_http_klaviyo_control_lock(ngx_http_klaviyo_control_t *control)
+{
+    return control->sh->lock;
+}
+
+
+void
+ngx_http_klaviyo_control_set_lock(ngx_http_klaviyo_control_t *control,
+    ngx_fd_t fd)
+{
+    control->sh->lock = fd;
 }
 
 

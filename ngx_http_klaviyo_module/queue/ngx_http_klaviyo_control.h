@@ -66,6 +66,15 @@ typedef struct {
     /* Klaviyo's error code ("invalid"), never its detail */
     u_char                               last_code[32];
 
+    /* the spool: what lies there, counted by the owner of the account's ring;
+     * the segment that is read and how far (0: none), the last number of one */
+    ngx_atomic_t                         spool_bytes;
+    ngx_atomic_t                         spool_segments;
+    ngx_atomic_t                         spool_oldest;   /* epoch seconds */
+    ngx_atomic_t                         spool_seq;
+    volatile uint64_t                    spool_reading;
+    volatile uint64_t                    spool_offset;
+
     /* opaque to the queue: the rate windows */
     uint64_t                             budget[96];
 } ngx_http_klaviyo_account_state_t;
@@ -134,6 +143,10 @@ ngx_uint_t ngx_http_klaviyo_control_workers(
 ngx_uint_t ngx_http_klaviyo_control_slot(ngx_http_klaviyo_control_t *control,
     u_char *key);
 
+/* The key of a slot; all zeros, as of NGX_HTTP_KLAVIYO_OTHER, is its key. */
+u_char *ngx_http_klaviyo_control_key(ngx_http_klaviyo_control_t *control,
+    ngx_uint_t slot);
+
 /* Always valid, whatever the number. */
 ngx_http_klaviyo_counters_t *ngx_http_klaviyo_control_counters(
     ngx_http_klaviyo_control_t *control, ngx_uint_t slot);
@@ -149,6 +162,15 @@ void ngx_http_klaviyo_control_total(ngx_http_klaviyo_control_t *control,
  * first NGX_HTTP_KLAVIYO_MAX_ACCOUNTS of them, else NULL. */
 ngx_http_klaviyo_account_state_t *ngx_http_klaviyo_control_account(
     ngx_http_klaviyo_control_t *control, u_char *key);
+
+
+/*
+ * The descriptor, of the master and all that it started since, by which this
+ * instance holds its lock in the spool's directory; -1: none yet.
+ */
+ngx_fd_t ngx_http_klaviyo_control_lock(ngx_http_klaviyo_control_t *control);
+void ngx_http_klaviyo_control_set_lock(ngx_http_klaviyo_control_t *control,
+    ngx_fd_t fd);
 
 
 /*

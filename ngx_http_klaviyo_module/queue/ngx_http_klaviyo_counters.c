@@ -4,7 +4,8 @@
  */
 
 /*
- * The names of what is counted, as status and $klaviyo_result show them.
+ * The names of what is counted, as status and $klaviyo_result show them, and
+ * the one count that depends on another.
  */
 
 
@@ -31,3 +32,16 @@ ngx_str_t  ngx_http_klaviyo_drop_names[] = {
     ngx_string("too_large"),
     ngx_string("error")
 };
+
+
+void
+ngx_http_klaviyo_count_restored(ngx_http_klaviyo_counters_t *counters,
+    ngx_uint_t counted)
+{
+    if (counted && (ngx_atomic_int_t) counters->spooled > 0) {
+        ngx_http_klaviyo_count_n(counters, spooled, -1);
+
+    } else {
+        ngx_http_klaviyo_count(counters, restored);
+    }
+}

@@ -74,4 +74,13 @@ extern ngx_str_t  ngx_http_klaviyo_skip_names[];
 extern ngx_str_t  ngx_http_klaviyo_drop_names[];
 
 
+/*
+ * An event leaves the spool: it was "spooled" if "counted" says that this
+ * instance counted it, else it is "restored".  Where a process was killed one
+ * may be missing in "spooled": then it is restored, too, and the sum holds.
+ */
+void ngx_http_klaviyo_count_restored(ngx_http_klaviyo_counters_t *counters,
+    ngx_uint_t counted);
+
+
 #endif /* _NGX_HTTP_KLAVIYO_COUNTERS_H_INCLUDED_ */

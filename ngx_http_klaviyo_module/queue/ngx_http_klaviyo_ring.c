@@ -63,6 +63,9 @@ typedef struct {
     uint64_t                             start;
     uint64_t                             end;
     uint64_t                             left;     /* unfinished records */
+
+    /* 0, or all of it is in the segment, which ends there */
+    volatile uint64_t                    spooled;
 } ngx_http_klaviyo_ring_slot_t;
 
 
@@ -74,6 +77,11 @@ struct ngx_http_klaviyo_ring_sh_s {
     volatile uint64_t                    owner;
 
     uint64_t                             head;
+
+    /* the segment of the spool that is written, its bytes in force */
+    volatile uint64_t                    segment;
+    volatile uint64_t                    segment_size;
+
     ngx_http_klaviyo_ring_place_t        cursor;
     ngx_http_klaviyo_ring_slot_t         slots[NGX_HTTP_KLAVIYO_RING_SLOTS];
 
@@ -109,6 +117,9 @@ typedef struct {
 static ngx_http_klaviyo_record_t *ngx_http_klaviyo_ring_reserve(
     ngx_http_klaviyo_ring_sh_t *sh, ngx_http_klaviyo_ring_mark_t *mark,
     uint64_t need);
+static void ngx_http_klaviyo_ring_fill(ngx_http_klaviyo_record_t *record,
+    ngx_http_klaviyo_ring_mark_t *mark, ngx_http_klaviyo_record_t *meta,
+    ngx_str_t *json);
 static void ngx_http_klaviyo_ring_move(ngx_http_klaviyo_ring_place_t *place,
     ngx_http_klaviyo_ring_mark_t *mark);
 static uint64_t ngx_http_klaviyo_ring_self(ngx_http_klaviyo_ring_t *ring);
@@ -137,6 +148,8 @@ static ngx_http_klaviyo_ring_slot_t *ngx_http_klaviyo_ring_waiting(
     ngx_http_klaviyo_ring_t *ring);
 static ngx_http_klaviyo_ring_slot_t *ngx_http_klaviyo_ring_held(
     ngx_http_klaviyo_ring_t *ring, ngx_int_t slot);
+static void ngx_http_klaviyo_ring_close(ngx_http_klaviyo_ring_t *ring,
+    ngx_http_klaviyo_ring_slot_t *held);
 static ngx_uint_t ngx_http_klaviyo_ring_runs(ngx_http_klaviyo_ring_sh_t *sh,
     ngx_http_klaviyo_ring_slot_t *slot, ngx_http_klaviyo_ring_run_t *runs);
 
@@ -161,7 +174,7 @@ ngx_http_klaviyo_ring_init_zone(ngx_shm_zone_t *shm_zone, void *data)
     ngx_memzero(&layout, sizeof(ngx_http_klaviyo_layout_t));
 
     ngx_memcpy(layout.magic, "klavring", sizeof(layout.magic));
-    layout.version = 1;
+    layout.version = 2;
     layout.sizes[0] = sizeof(ngx_http_klaviyo_ring_sh_t);
     layout.sizes[1] = sizeof(ngx_http_klaviyo_record_t);
 
@@ -235,17 +248,61 @@ ngx_http_klaviyo_ring_put(ngx_http_klaviyo_ring_t *ring,
         return NGX_DECLINED;
     }
 
-    *record = *meta;
-    record->len = (uint32_t) json->len;
-    record->msec = (uint32_t) ngx_current_msec;
+    ngx_http_klaviyo_ring_fill(record, &mark, meta, json);
     record->flags = 0;
 
-    ngx_memcpy(ngx_http_klaviyo_record_text(record), json->data, json->len);
-
-    mark.events++;
-    mark.bytes += json->len;
-
     ngx_http_klaviyo_count(counters, seen);
+    ngx_http_klaviyo_count(counters, queued);
+
+    ngx_http_klaviyo_ring_move(&sh->tail, &mark);
+
+    ngx_shmtx_unlock(&ring->shpool->mutex);
+
+    return NGX_OK;
+}
+
+
+/* what was counted as spooled by an instance that is no more is restored */
+
+ngx_int_t
+ngx_http_klaviyo_ring_restore(ngx_http_klaviyo_ring_t *ring,
+    ngx_http_klaviyo_record_t *meta, ngx_str_t *json, ngx_uint_t counted)
+{
+    uint64_t                       need;
+    ngx_http_klaviyo_record_t     *record;
+    ngx_http_klaviyo_ring_sh_t    *sh;
+    ngx_http_klaviyo_counters_t   *counters;
+    ngx_http_klaviyo_ring_mark_t   mark;
+
+    sh = ring->sh;
+    need = ngx_http_klaviyo_ring_need(json->len);
+    counters = ngx_http_klaviyo_control_counters(ring->control, meta->rule);
+
+    if (need > sh->size / 2 || json->len > NGX_MAX_INT32_VALUE) {
+        return NGX_ABORT;
+    }
+
+    ngx_shmtx_lock(&ring->shpool->mutex);
+
+    mark = *ngx_http_klaviyo_ring_mark(&sh->tail);
+
+    record = NULL;
+
+    if (mark.offset - sh->head == 0
+        || mark.offset - sh->head + need <= sh->size / 2)
+    {
+        record = ngx_http_klaviyo_ring_reserve(sh, &mark, need);
+    }
+
+    if (record == NULL) {
+        ngx_shmtx_unlock(&ring->shpool->mutex);
+        return NGX_DECLINED;
+    }
+
+    ngx_http_klaviyo_ring_fill(record, &mark, meta, json);
+    record->flags = meta->flags & NGX_HTTP_KLAVIYO_RECORD_AGED;
+
+    ngx_http_klaviyo_count_restored(counters, counted);
     ngx_http_klaviyo_count(counters, queued);
 
     ngx_http_klaviyo_ring_move(&sh->tail, &mark);
@@ -288,6 +345,22 @@ ngx_http_klaviyo_ring_reserve(ngx_http_klaviyo_ring_sh_t *sh,
     }
 
     return (ngx_http_klaviyo_record_t *) data;
+}
+
+
+static void
+ngx_http_klaviyo_ring_fill(ngx_http_klaviyo_record_t *record,
+    ngx_http_klaviyo_ring_mark_t *mark, ngx_http_klaviyo_record_t *meta,
+    ngx_str_t *json)
+{
+    *record = *meta;
+    record->len = (uint32_t) json->len;
+    record->msec = (uint32_t) ngx_current_msec;
+
+    ngx_memcpy(ngx_http_klaviyo_record_text(record), json->data, json->len);
+
+    mark->events++;
+    mark->bytes += json->len;
 }
 
 
@@ -611,6 +684,7 @@ ngx_http_klaviyo_ring_occupy(ngx_http_klaviyo_ring_t *ring,
     slot->start = from->offset;
     slot->end = to->offset;
     slot->left = to->events - from->events;
+    slot->spooled = 0;
 
     ngx_memory_barrier();
 
@@ -800,7 +874,7 @@ ngx_http_klaviyo_ring_held(ngx_http_klaviyo_ring_t *ring, ngx_int_t slot)
 }
 
 
-/* what a dead one had finished to the last record is only freed */
+/* what a dead one had finished to the last record, or spooled, is only freed */
 
 ngx_int_t
 ngx_http_klaviyo_ring_adopt(ngx_http_klaviyo_ring_t *ring)
@@ -830,11 +904,16 @@ ngx_http_klaviyo_ring_adopt(ngx_http_klaviyo_ring_t *ring)
         n = slot - ring->sh->slots;
         slot->left = ngx_http_klaviyo_ring_left(ring->sh, slot->start,
                                                 slot->end);
-        if (slot->left) {
+
+        if (slot->left && slot->spooled == 0) {
             return n;
         }
 
-        ngx_http_klaviyo_ring_finish(ring, n);
+        if (slot->spooled > ring->sh->segment_size) {
+            ring->sh->segment_size = slot->spooled;
+        }
+
+        ngx_http_klaviyo_ring_close(ring, slot);
     }
 }
 
@@ -1014,6 +1093,7 @@ ngx_http_klaviyo_ring_split(ngx_http_klaviyo_ring_t *ring, ngx_int_t slot,
     rest->start = offset;
     rest->end = held->end;
     rest->left = left;
+    rest->spooled = 0;
 
     ngx_memory_barrier();
 
@@ -1034,24 +1114,32 @@ ngx_http_klaviyo_ring_split(ngx_http_klaviyo_ring_t *ring, ngx_int_t slot,
 }
 
 
+void
+ngx_http_klaviyo_ring_finish(ngx_http_klaviyo_ring_t *ring, ngx_int_t slot)
+{
+    ngx_http_klaviyo_ring_slot_t  *held;
+
+    held = ngx_http_klaviyo_ring_held(ring, slot);
+
+    if (held) {
+        ngx_http_klaviyo_ring_close(ring, held);
+    }
+}
+
+
 /*
  * Run by run the slot gets shorter, and the run is counted: as with single
  * records, what is finished is never sent again, though its last run may stay
  * in "queued" if we are killed just there.
  */
 
-void
-ngx_http_klaviyo_ring_finish(ngx_http_klaviyo_ring_t *ring, ngx_int_t slot)
+static void
+ngx_http_klaviyo_ring_close(ngx_http_klaviyo_ring_t *ring,
+    ngx_http_klaviyo_ring_slot_t *held)
 {
-    ngx_uint_t                     i, n;
-    ngx_http_klaviyo_counters_t   *counters;
-    ngx_http_klaviyo_ring_run_t    runs[NGX_HTTP_KLAVIYO_RING_RUNS];
-    ngx_http_klaviyo_ring_slot_t  *held;
-
-    held = ngx_http_klaviyo_ring_held(ring, slot);
-    if (held == NULL) {
-        return;
-    }
+    ngx_uint_t                    i, n;
+    ngx_http_klaviyo_counters_t  *counters;
+    ngx_http_klaviyo_ring_run_t   runs[NGX_HTTP_KLAVIYO_RING_RUNS];
 
     do {
         n = ngx_http_klaviyo_ring_runs(ring->sh, held, runs);
@@ -1065,7 +1153,13 @@ ngx_http_klaviyo_ring_finish(ngx_http_klaviyo_ring_t *ring, ngx_int_t slot)
 
             ngx_memory_barrier();
 
-            ngx_http_klaviyo_count_n(counters, sent, runs[i].n);
+            if (held->spooled) {
+                ngx_http_klaviyo_count_n(counters, spooled, runs[i].n);
+
+            } else {
+                ngx_http_klaviyo_count_n(counters, sent, runs[i].n);
+            }
+
             ngx_http_klaviyo_count_n(counters, queued,
                                      -(ngx_atomic_int_t) runs[i].n);
             held->left -= runs[i].n;
@@ -1079,6 +1173,75 @@ ngx_http_klaviyo_ring_finish(ngx_http_klaviyo_ring_t *ring, ngx_int_t slot)
         ngx_shmtx_unlock(&ring->shpool->mutex);
 
     } while (n == NGX_HTTP_KLAVIYO_RING_RUNS);
+}
+
+
+/*
+ * The slot knows it first, then all: one who is killed between has left a slot
+ * that says how much of the segment is in force.
+ */
+
+uint64_t
+ngx_http_klaviyo_ring_segment(ngx_http_klaviyo_ring_t *ring, uint64_t *size)
+{
+    uint64_t                       spooled;
+    ngx_uint_t                     i;
+    ngx_http_klaviyo_ring_sh_t    *sh;
+    ngx_http_klaviyo_ring_slot_t  *slot;
+
+    sh = ring->sh;
+
+    *size = sh->segment_size;
+
+    for (i = 0; i < NGX_HTTP_KLAVIYO_RING_SLOTS; i++) {
+        slot = &sh->slots[i];
+
+        if (slot->state == NGX_HTTP_KLAVIYO_SLOT_USED) {
+            spooled = slot->spooled;
+            *size = ngx_max(*size, spooled);
+        }
+    }
+
+    return sh->segment;
+}
+
+
+/* The number is stored last: a size never stands beside another's number */
+
+void
+ngx_http_klaviyo_ring_set_segment(ngx_http_klaviyo_ring_t *ring, uint64_t seq)
+{
+    ngx_http_klaviyo_ring_sh_t  *sh;
+
+    sh = ring->sh;
+
+    sh->segment = 0;
+    ngx_memory_barrier();
+
+    sh->segment_size = 0;
+    ngx_memory_barrier();
+
+    sh->segment = seq;
+}
+
+
+void
+ngx_http_klaviyo_ring_spooled(ngx_http_klaviyo_ring_t *ring, ngx_int_t slot,
+    uint64_t size)
+{
+    ngx_http_klaviyo_ring_slot_t  *held;
+
+    held = ngx_http_klaviyo_ring_held(ring, slot);
+    if (held == NULL) {
+        return;
+    }
+
+    held->spooled = size;
+    ngx_memory_barrier();
+
+    ring->sh->segment_size = size;
+
+    ngx_http_klaviyo_ring_close(ring, held);
 }
 
 

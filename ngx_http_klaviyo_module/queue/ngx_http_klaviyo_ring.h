@@ -167,6 +167,38 @@ void ngx_http_klaviyo_ring_release(ngx_http_klaviyo_ring_t *ring,
     ngx_int_t slot);
 
 /*
+ * The spool.  A segment that takes over what is in the ring is known to the
+ * ring by its number and by how much of it is in force: a process may be killed
+ * at any time, and what it wrote beyond that is still in the ring.
+ */
+
+/* The segment that was written last, 0: none, and its bytes in force. */
+uint64_t ngx_http_klaviyo_ring_segment(ngx_http_klaviyo_ring_t *ring,
+    uint64_t *size);
+
+/* From now on it is this one (or, with 0, none), without a byte. */
+void ngx_http_klaviyo_ring_set_segment(ngx_http_klaviyo_ring_t *ring,
+    uint64_t seq);
+
+/*
+ * All that is left of the slot is in the segment, of which "size" bytes are in
+ * force now; the slot is free, head moves.
+ */
+void ngx_http_klaviyo_ring_spooled(ngx_http_klaviyo_ring_t *ring,
+    ngx_int_t slot, uint64_t size);
+
+/*
+ * Publishes an event that comes back from the spool, of "meta" rule, id, time,
+ * backfill and whether that was decided.  Counts it from "spooled" to "queued"
+ * if "counted" and there is one, else as "restored" and "queued".  NGX_OK,
+ * NGX_DECLINED (half of the ring is for new events) or NGX_ABORT (it will never
+ * fit).
+ */
+ngx_int_t ngx_http_klaviyo_ring_restore(ngx_http_klaviyo_ring_t *ring,
+    ngx_http_klaviyo_record_t *meta, ngx_str_t *json, ngx_uint_t counted);
+
+
+/*
  * Decides, once for each record of the slot, whether it is older than
  * "before" (epoch seconds), and marks those as backfill.
  */

@@ -37,6 +37,8 @@ static json_t *ngx_http_klaviyo_status_account(
 static void ngx_http_klaviyo_status_sender(json_t *json,
     ngx_http_klaviyo_account_state_t *state);
 static json_t *ngx_http_klaviyo_status_queue(ngx_http_klaviyo_ring_t *ring);
+static json_t *ngx_http_klaviyo_status_spool(
+    ngx_http_klaviyo_account_state_t *state);
 static json_t *ngx_http_klaviyo_status_rules(
     ngx_http_klaviyo_main_conf_t *kmcf, ngx_http_klaviyo_account_t *account,
     ngx_http_klaviyo_counters_t *sum);
@@ -249,6 +251,9 @@ ngx_http_klaviyo_status_account(ngx_http_klaviyo_main_conf_t *kmcf,
                                json_boolean(account->dry_run));
     (void) json_object_set_new(json, "queue",
                                ngx_http_klaviyo_status_queue(account->ring));
+    (void) json_object_set_new(json, "spool",
+                               state ? ngx_http_klaviyo_status_spool(state)
+                                     : json_null());
     (void) json_object_set_new(json, "events",
                                ngx_http_klaviyo_status_events(&sum));
     (void) json_object_set_new(json, "rules", rules);
@@ -311,6 +316,22 @@ ngx_http_klaviyo_status_queue(ngx_http_klaviyo_ring_t *ring)
     ngx_http_klaviyo_status_set(json, "events", stat.events);
     ngx_http_klaviyo_status_set(json, "unclaimed", stat.unclaimed);
     ngx_http_klaviyo_status_set(json, "oldest_ms", stat.oldest);
+
+    return json;
+}
+
+
+static json_t *
+ngx_http_klaviyo_status_spool(ngx_http_klaviyo_account_state_t *state)
+{
+    json_t  *json;
+
+    json = json_object();
+
+    ngx_http_klaviyo_status_set(json, "bytes", state->spool_bytes);
+    ngx_http_klaviyo_status_set(json, "segments", state->spool_segments);
+    (void) json_object_set_new(json, "oldest",
+                          ngx_http_klaviyo_status_time(state->spool_oldest));
 
     return json;
 }

@@ -22,7 +22,7 @@ typedef struct {
     ngx_pool_t                     *pool;
     char                            folder[64];
     char                            path[128];
-    ngx_http_klaviyo_deadletter_t   file;
+    ngx_http_klaviyo_journal_t      file;
 } fixture_t;
 
 
@@ -55,9 +55,9 @@ setup(void **state)
 
     *state = f;
 
-    return ngx_http_klaviyo_deadletter_init(&f->file, pool, &folder,
-                                            unit_str("shop"), ".dead", 10000,
-                                            f->pool->log);
+    return ngx_http_klaviyo_journal_init(&f->file, pool, &folder,
+                                         unit_str("shop"), ".dead", 10000,
+                                         f->pool->log);
 }
 
 
@@ -103,8 +103,16 @@ content(fixture_t *f)
 static ngx_int_t
 bury(fixture_t *f, ngx_http_klaviyo_error_t *error)
 {
-    return ngx_http_klaviyo_deadletter_write(&f->file, 400, error,
-                                             unit_str(EVENT));
+    ngx_http_klaviyo_line_t  letter;
+
+    ngx_memset(letter.key, 0xab, NGX_HTTP_KLAVIYO_KEY_LEN);
+    letter.id = 42;
+    letter.time = 1784073600;
+    letter.backfill = 7;
+    letter.aged = 1;
+    letter.event = *unit_str(EVENT);
+
+    return ngx_http_klaviyo_deadletter_write(&f->file, 400, error, &letter);
 }
 
 
@@ -149,6 +157,9 @@ a_letter_is_a_line_with_checksum_time_error_and_event(void **state)
 
     assert_text(text,
                 "{\"crc\":\"f0ce2e40\",\"len\":44,"
+                "\"key\":\"abababababababababababababababab\","
+                "\"id\":\"0000002a\",\"time\":1784073600,"
+                "\"backfill\":7,\"decided\":true,"
                 "\"at\":\"xxxxxxxxxxxxxxxxxxxx\","
                 "\"error\":{\"status\":400,\"code\":\"invalid\","
                 "\"title\":\"Invalid input.\","

@@ -2392,6 +2392,164 @@ a_kill_in_take_sends_nothing_again_that_was_counted(void **state)
     steps(*state, claim_before, take_run, take_check);
 }
 
+
+static void
+spooled_before(fixture_t *f, ngx_int_t unused)
+{
+    claim_before(f, 0);
+    ngx_http_klaviyo_ring_set_segment(f->ring, 1);
+}
+
+
+static void
+spooled_run(fixture_t *f, ngx_int_t unused)
+{
+    ngx_http_klaviyo_ring_spooled(f->ring, step_slot, 4000);
+}
+
+
+/* what the segment has in force is never sent again, all else is */
+
+static void
+spooled_check(fixture_t *f, ngx_int_t end)
+{
+    uint64_t    size, seq;
+    ngx_uint_t  i, spooled;
+
+    own(f);
+
+    seq = ngx_http_klaviyo_ring_segment(f->ring, &size);
+    assert_int_equal(seq, 1);
+    assert_true(size == 4000 || (size == 0 && !end));
+
+    drain(f);
+
+    for (i = 1; i <= 12; i++) {
+        assert_int_equal(got.times[i], (size && i >= 3 && i < 11) ? 0 : 1);
+    }
+
+    spooled = 0;
+
+    for (i = 0; i < RULES - 1; i++) {
+        spooled += counters(f, i)->spooled;
+    }
+
+    assert_int_equal(got.sent, got.n);
+    assert_in_range(spooled, size ? 5 : 0, size ? 8 : 0);
+    assert_in_range(got.queued, 12 - got.sent - spooled, 3);
+    assert_true(!end || (spooled == 8 && got.queued == 0));
+
+    /* it stays in force when all slots are free */
+
+    (void) ngx_http_klaviyo_ring_segment(f->ring, &seq);
+    assert_int_equal(seq, size);
+}
+
+
+static void
+a_kill_in_spooled_sends_nothing_that_is_in_the_segment(void **state)
+{
+    steps(*state, spooled_before, spooled_run, spooled_check);
+}
+
+
+static void
+segment_run(fixture_t *f, ngx_int_t unused)
+{
+    ngx_http_klaviyo_ring_set_segment(f->ring, 2);
+}
+
+
+static void
+segment_before(fixture_t *f, ngx_int_t unused)
+{
+    spooled_before(f, 0);
+    spooled_run(f, 0);
+}
+
+
+static void
+segment_check(fixture_t *f, ngx_int_t end)
+{
+    uint64_t  size, seq;
+
+    seq = ngx_http_klaviyo_ring_segment(f->ring, &size);
+
+    /* what is cut is never more than the segment has too much */
+
+    assert_true((seq == 1 && size == 4000) || seq == 0
+                || (seq == 2 && size == 0));
+    assert_true(!end || seq == 2);
+}
+
+
+static void
+a_kill_in_set_segment_mixes_no_two(void **state)
+{
+    steps(*state, segment_before, segment_run, segment_check);
+}
+
+
+static void
+restore_before(fixture_t *f, ngx_int_t unused)
+{
+    ngx_uint_t  i;
+
+    /* less than half of the ring */
+
+    for (i = 1; i <= 12; i++) {
+        (void) put_rule(f, 0, i, 300 + i);
+    }
+}
+
+
+static void
+restore_run(fixture_t *f, ngx_int_t unused)
+{
+    u_char                     buf[333];
+    ngx_str_t                  json;
+    ngx_http_klaviyo_record_t  meta;
+
+    ngx_memzero(&meta, sizeof(ngx_http_klaviyo_record_t));
+
+    text(13, buf, sizeof(buf));
+
+    json.data = buf;
+    json.len = sizeof(buf);
+
+    meta.rule = f->rules[0];
+    meta.id = 13;
+    meta.time = 1000 + 13;
+
+    (void) ngx_http_klaviyo_ring_restore(f->ring, &meta, &json, 1);
+}
+
+
+static void
+restore_check(fixture_t *f, ngx_int_t end)
+{
+    ngx_uint_t  i;
+
+    drain(f);
+
+    for (i = 1; i <= 12; i++) {
+        assert_int_equal(got.times[i], 1);
+    }
+
+    assert_in_range(got.times[13], end ? 1 : 0, 1);
+    assert_int_equal(got.seen, 12);
+    assert_int_equal(got.sent, got.n);
+    assert_in_range(counters(f, 0)->restored, got.n - 12, 1);
+    assert_true(!end || got.queued == 0);
+}
+
+
+static void
+a_kill_in_restore_leaves_all_or_nothing(void **state)
+{
+    steps(*state, restore_before, restore_run, restore_check);
+}
+
 #endif
 
 
@@ -2447,6 +2605,9 @@ main(void)
         ring_test(a_kill_in_adopt_and_release_loses_and_doubles_nothing),
         ring_test(a_kill_in_finish_sends_nothing_again_that_was_counted),
         ring_test(a_kill_in_take_sends_nothing_again_that_was_counted),
+        ring_test(a_kill_in_spooled_sends_nothing_that_is_in_the_segment),
+        ring_test(a_kill_in_set_segment_mixes_no_two),
+        ring_test(a_kill_in_restore_leaves_all_or_nothing),
 #endif
     };
 

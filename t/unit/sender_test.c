@@ -9,6 +9,7 @@
  */
 
 
+#include "unit_folder.h"
 #include "unit_queue.h"
 #include "ngx_http_klaviyo_sender.h"
 
@@ -42,7 +43,7 @@ struct ngx_http_klaviyo_call_s {
 typedef struct {
     ngx_pool_t                      *pool;
     char                             folder[64];
-    ngx_str_t                        spool;
+    ngx_http_klaviyo_directory_t     spool;
     ngx_http_klaviyo_account_t       account;
     ngx_http_klaviyo_sender_t        sender;
     ngx_http_klaviyo_counters_t     *counters;
@@ -143,8 +144,11 @@ setup(void **state)
         return -1;
     }
 
-    f->spool.data = (u_char *) f->folder;
-    f->spool.len = strlen(f->folder);
+    f->spool.path.data = (u_char *) f->folder;
+    f->spool.path.len = strlen(f->folder);
+    f->spool.instance = 1;
+    f->spool.user = (ngx_uid_t) NGX_CONF_UNSET_UINT;
+    f->spool.log = f->pool->log;
 
     account = &f->account;
 
@@ -177,21 +181,13 @@ setup(void **state)
 static int
 teardown(void **state)
 {
-    char        path[128];
     void       *pool;
     fixture_t  *f;
 
     f = *state;
     pool = f->pool;
 
-    sprintf(path, "%s/shop.dead", f->folder);
-    (void) unlink(path);
-    (void) rmdir(path);
-
-    sprintf(path, "%s/shop.dry-run", f->folder);
-    (void) unlink(path);
-
-    (void) rmdir(f->folder);
+    unit_folder_remove(f->folder);
 
     return unit_teardown(&pool);
 }
