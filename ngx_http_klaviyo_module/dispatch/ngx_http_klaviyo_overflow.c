@@ -20,10 +20,11 @@
 
 
 static ngx_uint_t ngx_http_klaviyo_overflow_due(ngx_http_klaviyo_sender_t *s,
-    ngx_uint_t *full);
-static void ngx_http_klaviyo_overflow_cancel(ngx_http_klaviyo_sender_t *s);
+    ngx_http_klaviyo_ring_stat_t *stat);
+static void ngx_http_klaviyo_overflow_cancel(ngx_http_klaviyo_sender_t *s,
+    ngx_msec_t patience);
 static ngx_int_t ngx_http_klaviyo_overflow_slot(ngx_http_klaviyo_sender_t *s,
-    ngx_uint_t full);
+    ngx_http_klaviyo_ring_stat_t *stat);
 
 
 ngx_int_t
@@ -56,55 +57,59 @@ ngx_http_klaviyo_overflow_init(ngx_http_klaviyo_account_t *account,
 }
 
 
-ngx_uint_t
+ngx_msec_t
 ngx_http_klaviyo_overflow_in(ngx_http_klaviyo_sender_t *s)
 {
-    ngx_int_t   rc, slot;
-    ngx_uint_t  n, full;
+    ngx_int_t                      rc, slot;
+    ngx_uint_t                     n;
+    ngx_http_klaviyo_ring_stat_t   stat;
 
-    for (n = 0; ngx_http_klaviyo_overflow_due(s, &full); n++) {
+    for (n = 0; ngx_http_klaviyo_overflow_due(s, &stat); n++) {
 
         if (n == NGX_HTTP_KLAVIYO_OVERFLOW_SLOTS) {
-            return 1;
+            return NGX_HTTP_KLAVIYO_TICK_OVERFLOW;
         }
 
         rc = ngx_http_klaviyo_spool_ready(&s->spool);
 
-        if (rc == NGX_AGAIN) {
-            return ngx_http_klaviyo_spool_drop(&s->spool) == NGX_OK;
+        if (rc == NGX_AGAIN
+            && ngx_http_klaviyo_spool_drop(&s->spool) == NGX_OK)
+        {
+            return NGX_HTTP_KLAVIYO_TICK_OVERFLOW;
         }
 
         if (rc != NGX_OK) {
-            return 0;
+            break;
         }
 
-        slot = ngx_http_klaviyo_overflow_slot(s, full);
+        slot = ngx_http_klaviyo_overflow_slot(s, &stat);
 
         if (slot == NGX_DECLINED
             || ngx_http_klaviyo_spool_write(&s->spool, slot) != NGX_OK)
         {
-            return 0;
+            break;
         }
     }
 
-    return 0;
+    return (stat.used > stat.size / 4) ? NGX_HTTP_KLAVIYO_TICK_FILLS
+                                       : NGX_TIMER_INFINITE;
 }
 
 
 static ngx_uint_t
-ngx_http_klaviyo_overflow_due(ngx_http_klaviyo_sender_t *s, ngx_uint_t *full)
+ngx_http_klaviyo_overflow_due(ngx_http_klaviyo_sender_t *s,
+    ngx_http_klaviyo_ring_stat_t *stat)
 {
-    ngx_http_klaviyo_ring_stat_t  stat;
+    ngx_http_klaviyo_ring_stat(s->account->ring, stat);
 
-    ngx_http_klaviyo_ring_stat(s->account->ring, &stat);
+    if (stat->used > stat->size / 8 * 7) {
+        ngx_http_klaviyo_overflow_cancel(s, NGX_HTTP_KLAVIYO_IMPATIENCE);
 
-    *full = (stat.used > stat.size / 2);
-
-    if (stat.used > stat.size / 4 * 3) {
-        ngx_http_klaviyo_overflow_cancel(s);
+    } else if (stat->used > stat->size / 4 * 3) {
+        ngx_http_klaviyo_overflow_cancel(s, NGX_HTTP_KLAVIYO_PATIENCE);
     }
 
-    if (*full) {
+    if (stat->used > stat->size / 2) {
         return 1;
     }
 
@@ -114,7 +119,7 @@ ngx_http_klaviyo_overflow_due(ngx_http_klaviyo_sender_t *s, ngx_uint_t *full)
      */
 
     return ngx_http_klaviyo_overflow_away(s) && !s->fault && !s->hurry
-           && stat.unclaimed && stat.events > stat.unclaimed;
+           && stat->unclaimed && stat->events > stat->unclaimed;
 }
 
 
@@ -130,7 +135,8 @@ ngx_http_klaviyo_overflow_away(ngx_http_klaviyo_sender_t *s)
 /* The ring is emptied from its end: what is out holds back all behind it */
 
 static void
-ngx_http_klaviyo_overflow_cancel(ngx_http_klaviyo_sender_t *s)
+ngx_http_klaviyo_overflow_cancel(ngx_http_klaviyo_sender_t *s,
+    ngx_msec_t patience)
 {
     ngx_uint_t                  i;
     ngx_http_klaviyo_answer_t   answer;
@@ -140,7 +146,7 @@ ngx_http_klaviyo_overflow_cancel(ngx_http_klaviyo_sender_t *s)
         flight = &s->flights[i];
 
         if (flight->call == NULL
-            || ngx_current_msec - flight->since < NGX_HTTP_KLAVIYO_PATIENCE)
+            || ngx_current_msec - flight->since < patience)
         {
             continue;
         }
@@ -162,14 +168,15 @@ ngx_http_klaviyo_overflow_cancel(ngx_http_klaviyo_sender_t *s)
 /* The oldest first, what was sent before too */
 
 static ngx_int_t
-ngx_http_klaviyo_overflow_slot(ngx_http_klaviyo_sender_t *s, ngx_uint_t full)
+ngx_http_klaviyo_overflow_slot(ngx_http_klaviyo_sender_t *s,
+    ngx_http_klaviyo_ring_stat_t *stat)
 {
     ngx_int_t                 slot;
     ngx_http_klaviyo_ring_t  *ring;
 
     ring = s->account->ring;
 
-    if (full) {
+    if (stat->used > stat->size / 2) {
         slot = s->held;
         s->held = NGX_DECLINED;
 

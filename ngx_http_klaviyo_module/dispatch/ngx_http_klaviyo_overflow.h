@@ -27,8 +27,10 @@
 /* Klaviyo is away for so long, milliseconds */
 #define NGX_HTTP_KLAVIYO_AWAY            5000
 
-/* a request that is out for longer isn't waited for when the ring gets full */
+/* a request that is out for longer isn't waited for when three quarters of the
+ * ring are full, and when seven eighths are */
 #define NGX_HTTP_KLAVIYO_PATIENCE        2000
+#define NGX_HTTP_KLAVIYO_IMPATIENCE      500
 
 
 /*
@@ -41,8 +43,11 @@ ngx_int_t ngx_http_klaviyo_overflow_init(ngx_http_klaviyo_account_t *account,
     ngx_http_klaviyo_directory_t *directory, ngx_pool_t *pool, ngx_log_t *log,
     ngx_http_klaviyo_spool_t *spool);
 
-/* One turn of the way in.  Returns 1 if the next one should be soon. */
-ngx_uint_t ngx_http_klaviyo_overflow_in(ngx_http_klaviyo_sender_t *s);
+/*
+ * One turn of the way in.  Returns the milliseconds after which the next one is
+ * due, or NGX_TIMER_INFINITE.
+ */
+ngx_msec_t ngx_http_klaviyo_overflow_in(ngx_http_klaviyo_sender_t *s);
 
 /* One turn of the way out. */
 void ngx_http_klaviyo_overflow_out(ngx_http_klaviyo_sender_t *s);

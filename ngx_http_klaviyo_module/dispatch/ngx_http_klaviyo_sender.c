@@ -22,6 +22,7 @@ typedef char  ngx_http_klaviyo_budget_fits[
     <= sizeof(((ngx_http_klaviyo_account_state_t *) 0)->budget) ? 1 : -1];
 
 
+static ngx_msec_t ngx_http_klaviyo_sender_work(ngx_http_klaviyo_sender_t *s);
 static ngx_msec_t ngx_http_klaviyo_sender_blocked(
     ngx_http_klaviyo_sender_t *s);
 static ngx_msec_t ngx_http_klaviyo_sender_due(ngx_http_klaviyo_sender_t *s);
@@ -126,21 +127,28 @@ ngx_http_klaviyo_sender_second(ngx_http_klaviyo_sender_t *s)
 ngx_msec_t
 ngx_http_klaviyo_sender_run(ngx_http_klaviyo_sender_t *s)
 {
+    ngx_msec_t  next, wait;
+
+    if (!s->owner || !s->claim) {
+        return NGX_TIMER_INFINITE;
+    }
+
+    next = ngx_http_klaviyo_overflow_in(s);
+    wait = ngx_http_klaviyo_sender_work(s);
+
+    return ngx_min(next, wait);
+}
+
+
+static ngx_msec_t
+ngx_http_klaviyo_sender_work(ngx_http_klaviyo_sender_t *s)
+{
     ngx_msec_t  wait;
 
     for ( ;; ) {
-
-        if (!s->owner || !s->claim) {
-            return NGX_TIMER_INFINITE;
-        }
-
-        if (ngx_http_klaviyo_overflow_in(s)) {
-            return NGX_HTTP_KLAVIYO_TICK_OVERFLOW;
-        }
-
         wait = ngx_http_klaviyo_sender_blocked(s);
         if (wait) {
-            return ngx_min(wait, NGX_HTTP_KLAVIYO_TICK_BLOCKED);
+            return wait;
         }
 
         ngx_http_klaviyo_overflow_out(s);

@@ -31,8 +31,9 @@
 #define NGX_HTTP_KLAVIYO_TICK            100
 #define NGX_HTTP_KLAVIYO_TICK_BLOCKED    250
 
-/* there is more to move between ring and spool */
-#define NGX_HTTP_KLAVIYO_TICK_OVERFLOW   5
+/* there is more to move to the spool; the ring is more than a quarter full */
+#define NGX_HTTP_KLAVIYO_TICK_OVERFLOW   2
+#define NGX_HTTP_KLAVIYO_TICK_FILLS      20
 
 /* the next try after Klaviyo refused the account, not an event */
 #define NGX_HTTP_KLAVIYO_STOPPED         60000

@@ -21,10 +21,10 @@
 #define NGX_HTTP_KLAVIYO_SPOOL_TRIES     64
 
 /* milliseconds: between two attempts to write; how long one that isn't written
- * stays open; how long one that can't be read is left alone */
+ * stays open; until one that can't be read is tried again */
 #define NGX_HTTP_KLAVIYO_SPOOL_RETRY     1000
 #define NGX_HTTP_KLAVIYO_SPOOL_IDLE      1000
-#define NGX_HTTP_KLAVIYO_SPOOL_AVOIDED   60000
+#define NGX_HTTP_KLAVIYO_SPOOL_MINUTE    60000
 
 
 /* what a scan is to find */
@@ -51,8 +51,8 @@ static ngx_int_t ngx_http_klaviyo_spool_pick(ngx_http_klaviyo_spool_t *spool,
 static void ngx_http_klaviyo_spool_found(void *data,
     ngx_http_klaviyo_found_t *found);
 static ngx_uint_t ngx_http_klaviyo_spool_avoided(
-    ngx_http_klaviyo_spool_t *spool, uint64_t id);
-static void ngx_http_klaviyo_spool_avoid(ngx_http_klaviyo_spool_t *spool,
+    ngx_http_klaviyo_avoid_t *avoid, uint64_t id);
+static void ngx_http_klaviyo_spool_avoid(ngx_http_klaviyo_avoid_t *avoid,
     uint64_t id);
 static void ngx_http_klaviyo_spool_publish(ngx_http_klaviyo_spool_t *spool,
     time_t oldest);
@@ -92,7 +92,7 @@ ngx_http_klaviyo_spool_init(ngx_http_klaviyo_spool_t *spool, ngx_pool_t *pool)
 {
     spool->out = NGX_INVALID_FILE;
     spool->in = NGX_INVALID_FILE;
-    spool->avoided = ngx_current_msec;
+    spool->minute = ngx_current_msec;
 
     return ngx_http_klaviyo_journal_init(&spool->damaged, pool,
                                          &spool->directory->path, &spool->name,
@@ -158,9 +158,11 @@ ngx_http_klaviyo_spool_scan(ngx_http_klaviyo_spool_t *spool)
         ngx_http_klaviyo_spool_close_out(spool);
     }
 
-    if (ngx_current_msec - spool->avoided >= NGX_HTTP_KLAVIYO_SPOOL_AVOIDED) {
-        spool->avoided = ngx_current_msec;
-        spool->navoid = 0;
+    spool->busy.n = 0;
+
+    if (ngx_current_msec - spool->minute >= NGX_HTTP_KLAVIYO_SPOOL_MINUTE) {
+        spool->minute = ngx_current_msec;
+        spool->bad.n = 0;
     }
 
     (void) ngx_http_klaviyo_spool_pick(spool, &pick);
@@ -220,7 +222,10 @@ ngx_http_klaviyo_spool_found(void *data, ngx_http_klaviyo_found_t *found)
         pick->oldest = found->mtime;
     }
 
-    if (pick->read || ngx_http_klaviyo_spool_avoided(spool, found->id)) {
+    if (pick->read
+        || ngx_http_klaviyo_spool_avoided(&spool->busy, found->id)
+        || ngx_http_klaviyo_spool_avoided(&spool->bad, found->id))
+    {
         return;
     }
 
@@ -252,12 +257,12 @@ ngx_http_klaviyo_spool_found(void *data, ngx_http_klaviyo_found_t *found)
 
 
 static ngx_uint_t
-ngx_http_klaviyo_spool_avoided(ngx_http_klaviyo_spool_t *spool, uint64_t id)
+ngx_http_klaviyo_spool_avoided(ngx_http_klaviyo_avoid_t *avoid, uint64_t id)
 {
     ngx_uint_t  i;
 
-    for (i = 0; i < spool->navoid; i++) {
-        if (spool->avoid[i] == id) {
+    for (i = 0; i < avoid->n; i++) {
+        if (avoid->ids[i] == id) {
             return 1;
         }
     }
@@ -266,18 +271,18 @@ ngx_http_klaviyo_spool_avoided(ngx_http_klaviyo_spool_t *spool, uint64_t id)
 }
 
 
-/* when there are too many the next scan looks at all of them again */
+/* when there are too many the first one has its turn again */
 
 static void
-ngx_http_klaviyo_spool_avoid(ngx_http_klaviyo_spool_t *spool, uint64_t id)
+ngx_http_klaviyo_spool_avoid(ngx_http_klaviyo_avoid_t *avoid, uint64_t id)
 {
-    if (spool->navoid == NGX_HTTP_KLAVIYO_SPOOL_AVOID) {
-        ngx_memmove(&spool->avoid[0], &spool->avoid[1],
-                    (NGX_HTTP_KLAVIYO_SPOOL_AVOID - 1) * sizeof(uint64_t));
-        spool->navoid--;
+    if (avoid->n == NGX_HTTP_KLAVIYO_SPOOL_AVOID) {
+        avoid->n--;
+        ngx_memmove(&avoid->ids[0], &avoid->ids[1],
+                    avoid->n * sizeof(uint64_t));
     }
 
-    spool->avoid[spool->navoid++] = id;
+    avoid->ids[avoid->n++] = id;
 }
 
 
@@ -306,8 +311,11 @@ ngx_http_klaviyo_spool_ready(ngx_http_klaviyo_spool_t *spool)
 static ngx_int_t
 ngx_http_klaviyo_spool_room(ngx_http_klaviyo_spool_t *spool, off_t len)
 {
-    if (spool->bytes + len <= spool->max) {
+    if (spool->bytes < spool->max / 2) {
         spool->told = 0;
+    }
+
+    if (spool->bytes + len <= spool->max) {
         return NGX_OK;
     }
 
@@ -685,7 +693,7 @@ ngx_http_klaviyo_spool_fill(ngx_http_klaviyo_spool_t *spool)
             ngx_log_error(NGX_LOG_CRIT, spool->log, ngx_errno,
                           "pread() of segment \"%s\" failed", spool->file);
 
-            ngx_http_klaviyo_spool_avoid(spool, spool->id);
+            ngx_http_klaviyo_spool_avoid(&spool->bad, spool->id);
             ngx_http_klaviyo_spool_close_in(spool);
 
             return NGX_ERROR;
@@ -816,7 +824,9 @@ ngx_http_klaviyo_spool_open_in(ngx_http_klaviyo_spool_t *spool)
             return rc;
         }
 
-        ngx_http_klaviyo_spool_avoid(spool, pick.id);
+        ngx_http_klaviyo_spool_avoid((rc == NGX_DECLINED) ? &spool->busy
+                                                          : &spool->bad,
+                                     pick.id);
     }
 
     return NGX_DECLINED;
@@ -935,7 +945,7 @@ ngx_http_klaviyo_spool_end(ngx_http_klaviyo_spool_t *spool)
         ngx_log_error(NGX_LOG_CRIT, spool->log, ngx_errno,
                       ngx_delete_file_n " \"%s\" failed", spool->file);
 
-        ngx_http_klaviyo_spool_avoid(spool, spool->id);
+        ngx_http_klaviyo_spool_avoid(&spool->bad, spool->id);
 
     } else {
         spool->state->spool_reading = 0;
@@ -1059,7 +1069,8 @@ ngx_http_klaviyo_spool_keep(ngx_http_klaviyo_spool_t *spool)
     u_char                   file[2 * NAME_MAX];
     ngx_http_klaviyo_pick_t  pick;
 
-    spool->navoid = 0;
+    spool->busy.n = 0;
+    spool->bad.n = 0;
 
     if (ngx_http_klaviyo_spool_pick(spool, &pick) != NGX_OK || !pick.read) {
         return;

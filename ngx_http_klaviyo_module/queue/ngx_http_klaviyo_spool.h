@@ -38,8 +38,14 @@
 /* of NAME.damaged */
 #define NGX_HTTP_KLAVIYO_DAMAGED_MAX     (16 * 1024 * 1024)
 
-/* segments that can't be read, or that another one uses */
+/* of each list of segments to avoid */
 #define NGX_HTTP_KLAVIYO_SPOOL_AVOID     16
+
+
+typedef struct {
+    uint64_t                             ids[NGX_HTTP_KLAVIYO_SPOOL_AVOID];
+    ngx_uint_t                           n;
+} ngx_http_klaviyo_avoid_t;
 
 
 typedef struct {
@@ -71,9 +77,11 @@ typedef struct {
     size_t                               buf_size;
     ngx_uint_t                           ndamaged;   /* in it, untold */
 
-    uint64_t                             avoid[NGX_HTTP_KLAVIYO_SPOOL_AVOID];
-    ngx_uint_t                           navoid;
-    ngx_msec_t                           avoided;  /* since */
+    /* those that another one uses, until the next scan; those that can't be
+     * read, for a minute that began */
+    ngx_http_klaviyo_avoid_t             busy;
+    ngx_http_klaviyo_avoid_t             bad;
+    ngx_msec_t                           minute;
 
     /* nothing can be written before this */
     ngx_msec_t                           retry;
