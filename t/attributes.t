@@ -19,6 +19,7 @@ use Time::HiRes qw(time);
 
 use lib "$FindBin::Bin/lib";
 use Klaviyo::StandIn::Contract ();
+use Test::Nginx::Klaviyo::Delivery qw(settled);
 use Test::Nginx::Klaviyo::Table;
 
 ###############################################################################
@@ -496,12 +497,14 @@ sub full {
 
     my $n = $table->add('full', 'property A $http_x_a;', '',
         headers => { 'X-A' => 'x' x 20_000 });
-    my $k = $table->harness()->klaviyo();
 
     $table->start();
-    $k->answer('503', times => 0);
+
+    # who would make room
+    $table->harness()->signal('STOP', 'helper');
     $table->send($n) for 1 .. 20;
-    $k->answer('ok');
+    $table->harness()->signal('CONT', 'helper');
+    settled($table->harness());
     $table->finish();
 
     my @results = split ' ', $table->result($n);

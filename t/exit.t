@@ -112,8 +112,10 @@ sub hanging {
     cmp_ok(time() - $begin, '<', $limit, "$name: in time");
 
     # else it was killed, and what follows it in nginx would not be done
-    like($t->log(), qr/dispatcher stopped, generation 1, 100 events are left/,
+    like($t->log(), qr/dispatcher stopped, generation 1, 0 events are left/,
         "$name: it left by itself");
+    like($t->log(), qr/"shop": 100 events are moved to the spool/,
+        "$name: and what is left is on disk");
     unlike($t->log(), qr/exited on signal/, "$name: nobody was killed");
 }
 

@@ -57,9 +57,12 @@ sub results {
 # Klaviyo has stopped to answer, two workers put in what they can.
 
 sub full {
-    my $t = shop(@access, workers => 2,
+    my $t = shop(@access, workers => 2, start => 0,
         account => 'queue 256k; batch events=100 linger=20ms; timeout 20s;');
     my $k = $t->klaviyo();
+
+    # no spool, which would make room
+    $t->write_file('spool', 'a file')->run();
 
     view($t, 1, 10);
     arrived($k, 1, 10, 'an empty ring');

@@ -28,6 +28,7 @@ use Test::Nginx::Klaviyo::Spool;
 restart('QUIT');
 restart('TERM');
 single();
+frozen();
 strangers();
 letters();
 
@@ -109,6 +110,29 @@ sub single {
     $t->run();
     $k->start();
     arrived($k, 1, 50, 'single process: all arrive');
+    conserved($t, 'and are counted');
+}
+
+
+# The process that would do it can't: the master does, as the last one.
+
+sub frozen {
+    my $t = shop(drain => '300ms', workers => 2);
+    my $k = $t->klaviyo();
+
+    $k->stop();
+    view($t, 1, 700);
+    ok($t->wait_for(sub { account($t)->{state} eq 'backoff' }), 'frozen: away');
+    $t->signal('STOP', 'helper');
+    view($t, 701, 1000);
+    ok($t->end('TERM'), 'frozen: nginx ends');
+    $t->expect_log(qr/exited on signal 9/);
+    like($t->log(), qr/"shop": 1000 events are moved to the spool/,
+        'the master has written them');
+
+    $t->run();
+    $k->start();
+    arrived($k, 1, 1000, 'frozen: all arrive, each once');
     conserved($t, 'and are counted');
 }
 

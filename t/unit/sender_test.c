@@ -1406,6 +1406,249 @@ who_lost_the_ring_finishes_and_claims_no_more(void **state)
 #define test(f)  cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 
+/* a slot is kept to try with, the rest is safe on disk */
+
+static void
+away_for_seconds_it_spools_all_but_what_is_tried_next(void **state)
+{
+    fixture_t *f = *state;
+
+    put(f, 10);
+    (void) run(f);
+    answer(f, 0, 500, "");
+    put(f, 20);
+
+    pass(4000);
+    (void) run(f);
+    assert_int_equal(f->counters->spooled, 0);
+
+    pass(2000);
+    (void) run(f);
+    assert_int_equal(f->counters->spooled, 20);
+    assert_int_equal(f->counters->queued, 10);
+
+    /* nor does anything come back before it is tried */
+
+    pass(1000);
+    ngx_http_klaviyo_sender_second(&f->sender);
+    (void) run(f);
+    assert_int_equal(f->counters->spooled, 20);
+    assert_int_equal(ncalls, 2);
+    assert_true(has(1, 0));
+
+    answer(f, 1, 202, "");
+    (void) run(f);
+    accept_all(f);
+
+    /* a part of a batch waits for its time */
+
+    pass(1000);
+    (void) run(f);
+    accept_all(f);
+
+    assert_int_equal(f->counters->spooled, 0);
+    assert_int_equal(f->counters->queued, 0);
+    assert_int_equal(f->counters->sent, 30);
+}
+
+
+static void
+what_klaviyo_asks_to_wait_for_stays_in_the_ring(void **state)
+{
+    fixture_t *f = *state;
+
+    put(f, 10);
+    (void) run(f);
+    answer_waiting(f, 0, 429, "", 60000);
+    put(f, 20);
+
+    pass(30000);
+    (void) run(f);
+
+    assert_int_equal(f->counters->spooled, 0);
+    assert_int_equal(f->counters->queued, 30);
+}
+
+
+static void
+a_ring_that_is_half_full_is_spooled_whatever_the_reason(void **state)
+{
+    fixture_t *f = *state;
+
+    ngx_uint_t                    i;
+    ngx_http_klaviyo_ring_stat_t  stat;
+
+    f->sender.spool.max = 10000000;
+
+    put(f, 10);
+    (void) run(f);
+    answer_waiting(f, 0, 429, "", 60000);
+
+    for (i = 0; i < 50; i++) {
+        put(f, 200);
+        (void) run(f);
+    }
+
+    ngx_http_klaviyo_ring_stat(f->account.ring, &stat);
+
+    assert_in_range(stat.used, 0, stat.size / 2 + 200 * 64);
+    assert_int_equal(f->counters->dropped[NGX_HTTP_KLAVIYO_DROP_FULL], 0);
+    assert_int_equal(f->counters->spooled + f->counters->queued, 10010);
+
+    /* what was sent before went first: the ring is emptied from its end */
+
+    assert_false(f->sender.in_flight);
+    assert_true(f->counters->spooled > 5000);
+}
+
+
+static void
+an_empty_ring_gets_something_to_try_with_from_the_spool(void **state)
+{
+    fixture_t *f = *state;
+
+    put(f, 5);
+    (void) ngx_http_klaviyo_spool_all(&f->sender.spool);
+    assert_int_equal(f->counters->spooled, 5);
+
+    /* refused, and a new process of the same account */
+
+    f->sender.mode = NGX_HTTP_KLAVIYO_SENDER_STOPPED;
+    f->sender.probe = 1;
+    f->sender.since = ngx_current_msec - 60000;
+
+    ngx_http_klaviyo_sender_second(&f->sender);
+    (void) run(f);
+    assert_int_equal(f->counters->queued, 5);
+
+    /* a part of a batch, which stays until its time has come */
+
+    pass(1000);
+    (void) run(f);
+    assert_int_equal(ncalls, 1);
+
+    /* but not while it is to wait */
+
+    answer(f, 0, 401, DENIED);
+    ncalls = 0;
+    (void) run(f);
+    assert_int_equal(ncalls, 0);
+}
+
+
+static void
+a_new_event_waits_for_few_old_ones(void **state)
+{
+    fixture_t *f = *state;
+
+    ngx_uint_t                    i;
+    ngx_http_klaviyo_ring_stat_t  stat;
+
+    f->account.burst = 1;
+
+    for (i = 0; i < 5; i++) {
+        put(f, 1000);
+        assert_int_equal(ngx_http_klaviyo_spool_all(&f->sender.spool), 0);
+    }
+
+    ngx_http_klaviyo_sender_second(&f->sender);
+
+    for (i = 0; i < 100; i++) {
+        (void) run(f);
+        pass(100);
+
+        ngx_http_klaviyo_ring_stat(f->account.ring, &stat);
+        assert_in_range(stat.unclaimed, 0, 1000 + f->account.batch_events);
+    }
+
+    assert_true(f->counters->spooled >= 3000);
+}
+
+
+static void
+in_a_fault_new_events_stay_to_prove_that_it_is_over(void **state)
+{
+    fixture_t *f = *state;
+
+    put(f, 10);
+    (void) run(f);
+    answer(f, 0, 500, "");
+
+    f->sender.fault = 1;
+    put(f, 10);
+    pass(60000);
+    f->sender.blocked = 1;
+    f->sender.next = ngx_current_msec + 1000;
+    (void) run(f);
+
+    assert_int_equal(f->counters->spooled, 0);
+}
+
+
+static void
+a_request_without_answer_does_not_hold_back_a_ring_that_gets_full(
+    void **state)
+{
+    fixture_t *f = *state;
+
+    ngx_uint_t  i;
+
+    put(f, 10);
+    (void) run(f);
+    assert_int_equal(f->sender.in_flight, 1);
+
+    for (i = 0; i < 40; i++) {
+        put(f, 100);
+        pass(100);
+        (void) run(f);
+    }
+
+    assert_int_equal(calls[0].open, 0);
+    assert_int_equal(f->counters->dropped[NGX_HTTP_KLAVIYO_DROP_FULL], 0);
+    assert_int_equal(f->counters->spooled + f->counters->queued, 4010);
+}
+
+
+static void
+while_draining_nothing_comes_back(void **state)
+{
+    fixture_t *f = *state;
+
+    put(f, 20);
+    (void) ngx_http_klaviyo_spool_all(&f->sender.spool);
+
+    ngx_http_klaviyo_sender_second(&f->sender);
+    ngx_http_klaviyo_sender_drain(&f->sender, 1);
+    (void) run(f);
+
+    assert_int_equal(ncalls, 0);
+    assert_int_equal(f->counters->spooled, 20);
+}
+
+
+static void
+stopping_moves_what_is_left_to_the_spool(void **state)
+{
+    fixture_t *f = *state;
+
+    put(f, 25);
+    (void) run(f);
+    assert_true(f->sender.in_flight > 0);
+
+    assert_int_equal(ngx_http_klaviyo_sender_stop(&f->sender), 0);
+
+    assert_int_equal(f->counters->spooled, 25);
+    assert_int_equal(unit_folder_find(f->folder, ".spool", NULL), 1);
+
+    start(f, &f->sender, &f->account);
+    (void) run(f);
+    pass(1000);
+    (void) run(f);
+    accept_all(f);
+    assert_int_equal(f->counters->sent, 25);
+}
+
+
 int
 main(void)
 {
@@ -1452,6 +1695,15 @@ main(void)
         test(draining_does_not_ignore_retry_after),
         test(draining_does_not_try_a_refused_account),
         test(draining_without_claim_sends_nothing_more),
+        test(away_for_seconds_it_spools_all_but_what_is_tried_next),
+        test(what_klaviyo_asks_to_wait_for_stays_in_the_ring),
+        test(a_ring_that_is_half_full_is_spooled_whatever_the_reason),
+        test(an_empty_ring_gets_something_to_try_with_from_the_spool),
+        test(a_new_event_waits_for_few_old_ones),
+        test(in_a_fault_new_events_stay_to_prove_that_it_is_over),
+        test(a_request_without_answer_does_not_hold_back_a_ring_that_gets_full),
+        test(while_draining_nothing_comes_back),
+        test(stopping_moves_what_is_left_to_the_spool),
         test(stopping_gives_the_slots_back),
         test(who_lost_the_ring_finishes_and_claims_no_more),
     };

@@ -145,7 +145,7 @@ sub account {
 }
 
 
-# Until nothing is queued and nothing in flight.
+# Until nothing is queued, spooled or in flight.
 
 sub settled {
     my ($t, $timeout) = @_;
@@ -154,6 +154,7 @@ sub settled {
         my $status = status($t);
 
         return $status->{total} && !$status->{total}{queued}
+               && !$status->{total}{spooled}
                && !grep { $_->{in_flight} } values %{$status->{accounts}};
     }, $timeout);
 }
