@@ -40,6 +40,10 @@
     ((ch) == ' ' || (ch) == '\t' || (ch) == CR || (ch) == LF)
 
 
+#define ngx_http_klaviyo_identity_has(text, s)                                \
+    (memmem((text)->data, (text)->len, s, sizeof(s) - 1) != NULL)
+
+
 typedef struct {
     const char                *name;
     ngx_http_klaviyo_field_e   field;
@@ -53,6 +57,7 @@ static ngx_uint_t ngx_http_klaviyo_identity_phone(ngx_str_t *text);
 static ngx_uint_t ngx_http_klaviyo_identity_kx(ngx_str_t *text,
     ngx_str_t *company);
 static ngx_uint_t ngx_http_klaviyo_identity_id(ngx_str_t *text);
+static ngx_uint_t ngx_http_klaviyo_identity_worth(ngx_str_t *text);
 static ngx_uint_t ngx_http_klaviyo_identity_configured(
     ngx_http_klaviyo_identity_t *identity, ngx_uint_t first, ngx_uint_t last,
     ngx_http_klaviyo_member_t *found);
@@ -354,7 +359,8 @@ ngx_http_klaviyo_identity_cookie(ngx_http_klaviyo_arena_t *arena,
     }
 
     if (ngx_http_klaviyo_decode_url(arena, cookie, &text, 0) != NGX_OK
-        || ngx_http_klaviyo_decode_base64(arena, &text, &plain) != NGX_OK)
+        || ngx_http_klaviyo_decode_base64(arena, &text, &plain) != NGX_OK
+        || !ngx_http_klaviyo_identity_worth(&plain))
     {
         return;
     }
@@ -377,6 +383,26 @@ ngx_http_klaviyo_identity_cookie(ngx_http_klaviyo_arena_t *arena,
             return;
         }
     }
+}
+
+
+/*
+ * Whether the text may have a member that names somebody: most visitors are
+ * nobody, and to parse what their cookies say otherwise costs more than a
+ * whole event.  With a backslash a name may be written in other ways.
+ */
+
+static ngx_uint_t
+ngx_http_klaviyo_identity_worth(ngx_str_t *text)
+{
+    if (text->len == 0) {
+        return 0;
+    }
+
+    return ngx_http_klaviyo_identity_has(text, "exchange_id")
+           || ngx_http_klaviyo_identity_has(text, "email")
+           || ngx_http_klaviyo_identity_has(text, "phone_number")
+           || ngx_http_klaviyo_identity_has(text, "\\");
 }
 
 

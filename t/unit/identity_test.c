@@ -410,6 +410,18 @@ test_the_cookie_names_the_visitor(void **state)
 
 
 static void
+test_the_names_in_the_cookie_may_be_escaped(void **state)
+{
+    assert_cookie("{\"\\u0024\\u0065mail\":\"a@b.co\"}",
+                  NGX_HTTP_KLAVIYO_EMAIL, "a@b.co");
+    assert_cookie("{\"phone\\u005fnumber\":\"+40712345678\"}",
+                  NGX_HTTP_KLAVIYO_PHONE_NUMBER, "+40712345678");
+    assert_cookie("{\"$exchange\\u005Fid\":\"k.C1\"}",
+                  NGX_HTTP_KLAVIYO_KX, "k.C1");
+}
+
+
+static void
 test_the_cookie_is_asked_in_order(void **state)
 {
     assert_cookie("{\"phone_number\":\"+40712345678\",\"email\":\"c@d.co\","
@@ -907,6 +919,7 @@ main(void)
         unit_arena_test(test_numbers_may_be_ids_but_nothing_else),
         unit_arena_test(test_other_types_are_no_identifiers),
         unit_arena_test(test_the_cookie_names_the_visitor),
+        unit_arena_test(test_the_names_in_the_cookie_may_be_escaped),
         unit_arena_test(test_the_cookie_is_asked_in_order),
         unit_arena_test(
                       test_an_invalid_identifier_in_the_cookie_is_passed_over),
