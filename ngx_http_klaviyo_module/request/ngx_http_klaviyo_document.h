@@ -1,0 +1,78 @@
+
+/*
+ * Copyright (C) ngx_http_klaviyo_module contributors
+ */
+
+/*
+ * What bodies say, as trees: by their type, as GraphQL, as React's calls, and
+ * the schema.org objects of a page.  Pure: knows no request.  All is total and
+ * bounded: wrong input gives NULL or less, never an error, never a guess.
+ */
+
+
+#ifndef _NGX_HTTP_KLAVIYO_DOCUMENT_H_INCLUDED_
+#define _NGX_HTTP_KLAVIYO_DOCUMENT_H_INCLUDED_
+
+
+#include "ngx_http_klaviyo_data.h"
+
+
+/*
+ * A body by its Content-Type (the header's whole value, may be empty): JSON
+ * whatever the type says, if it begins as an object or an array; urlencoded
+ * form; multipart/form-data (text parts only; names nest as those of forms
+ * do); text/x-script (what React Router answers to a ".data" request);
+ * application/graphql (as {"query": text}).  With "action" the body is a call
+ * of a React server action: its references and escapes are resolved, and its
+ * arguments are an array.  Returns a tree that the arena keeps, or NULL: none
+ * of these, or a limit met (counted in the arena).
+ */
+json_t *ngx_http_klaviyo_document_body(ngx_http_klaviyo_arena_t *arena,
+    ngx_str_t *type, ngx_str_t *text, ngx_uint_t action);
+
+/*
+ * {operation, type, fields, arguments, variables, hash} of a GraphQL request,
+ * an array of them for a batch; from the body's tree or, where that is NULL,
+ * from @args.  "operation" is operationName, else the name in the query's text
+ * (of the only operation, or none); "type" is "query", "mutation" or
+ * "subscription"; "fields" the names of the root fields, not their aliases,
+ * through fragments; "arguments" the root fields' arguments by field, literals
+ * and variables resolved; "hash" the persisted query's.  What is not there is
+ * left out.  Returns a tree that the arena keeps, or NULL.
+ */
+json_t *ngx_http_klaviyo_document_graphql(ngx_http_klaviyo_arena_t *arena,
+    json_t *body, json_t *args);
+
+
+/* <script type="application/ld+json"> in a page that streams by */
+typedef struct ngx_http_klaviyo_jsonld_s  ngx_http_klaviyo_jsonld_t;
+
+/*
+ * Returns a scanner that keeps at most "limit" bytes of scripts (all of them
+ * together) and a window of bounded size, or NULL.
+ */
+ngx_http_klaviyo_jsonld_t *ngx_http_klaviyo_jsonld_create(ngx_pool_t *pool,
+    size_t limit);
+
+/*
+ * Reads a piece of the page, cut anywhere; linear in its length.  Returns
+ * NGX_OK; NGX_DECLINED when no more is wanted (the limit was met, which
+ * ngx_http_klaviyo_jsonld_tree() will say).
+ */
+ngx_int_t ngx_http_klaviyo_jsonld_feed(ngx_http_klaviyo_jsonld_t *jsonld,
+    u_char *p, u_char *last);
+
+/*
+ * The page's objects by type, the first of each type that is about the page:
+ * {"Product": {...}, "BreadcrumbList": {...}}; @graph, type arrays and
+ * ProductGroup's variants looked through, "offers" made one object (price,
+ * priceCurrency, availability of the offer, or lowPrice of an aggregate as
+ * price too).  A product inside a list or another product's relations is not
+ * the page's.  Returns a tree that the arena keeps, or NULL; "*limited" is set
+ * when a limit was met.
+ */
+json_t *ngx_http_klaviyo_jsonld_tree(ngx_http_klaviyo_jsonld_t *jsonld,
+    ngx_http_klaviyo_arena_t *arena, ngx_uint_t *limited);
+
+
+#endif /* _NGX_HTTP_KLAVIYO_DOCUMENT_H_INCLUDED_ */
