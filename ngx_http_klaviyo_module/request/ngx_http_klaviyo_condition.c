@@ -195,9 +195,6 @@ ngx_int_t
 ngx_http_klaviyo_condition_eval(ngx_http_klaviyo_eval_t *eval,
     ngx_http_klaviyo_condition_t *c)
 {
-    ngx_int_t                rc;
-    ngx_str_t                text;
-    ngx_uint_t               negate;
     ngx_http_klaviyo_data_t  data;
 
     if (c->any) {
@@ -206,26 +203,38 @@ ngx_http_klaviyo_condition_eval(ngx_http_klaviyo_eval_t *eval,
 
     ngx_http_klaviyo_value_eval(eval, &c->value, &data);
 
-    if (data.type == NGX_HTTP_KLAVIYO_UNKNOWN) {
+    return ngx_http_klaviyo_condition_judge(c, &data);
+}
+
+
+ngx_int_t
+ngx_http_klaviyo_condition_judge(ngx_http_klaviyo_condition_t *c,
+    ngx_http_klaviyo_data_t *data)
+{
+    ngx_int_t   rc;
+    ngx_str_t   text;
+    ngx_uint_t  negate;
+
+    if (data->type == NGX_HTTP_KLAVIYO_UNKNOWN) {
         return NGX_ABORT;
     }
 
-    if (c->present && data.type == NGX_HTTP_KLAVIYO_MISSING) {
+    if (c->present && data->type == NGX_HTTP_KLAVIYO_MISSING) {
         return NGX_DECLINED;
     }
 
     negate = c->negate;
 
     if (c->op == NGX_HTTP_KLAVIYO_OP_TRUE) {
-        return (ngx_http_klaviyo_data_truth(&data) != negate) ? NGX_OK
+        return (ngx_http_klaviyo_data_truth(data) != negate) ? NGX_OK
                                                               : NGX_DECLINED;
     }
 
-    if (ngx_http_klaviyo_data_text(&data, &text) != NGX_OK) {
+    if (ngx_http_klaviyo_data_text(data, &text) != NGX_OK) {
         return NGX_DECLINED;
     }
 
-    rc = ngx_http_klaviyo_condition_compare(c, &data, &text);
+    rc = ngx_http_klaviyo_condition_compare(c, data, &text);
 
     if (rc == NGX_ERROR) {
 

@@ -858,6 +858,35 @@ ngx_http_klaviyo_path_plural(ngx_http_klaviyo_path_t *path)
 }
 
 
+ngx_http_klaviyo_path_part_e
+ngx_http_klaviyo_path_part(ngx_http_klaviyo_path_t *path, ngx_uint_t n,
+    ngx_str_t *name)
+{
+    ngx_http_klaviyo_segment_t  *segment;
+
+    if (n >= path->segments.nelts) {
+        return NGX_HTTP_KLAVIYO_PATH_END;
+    }
+
+    segment = path->segments.elts;
+    segment += n;
+
+    switch (segment->type) {
+
+    case NGX_HTTP_KLAVIYO_SEGMENT_NAME:
+        name->data = (u_char *) segment->name;
+        name->len = ngx_strlen(segment->name);
+        return NGX_HTTP_KLAVIYO_PATH_NAME;
+
+    case NGX_HTTP_KLAVIYO_SEGMENT_INDEX:
+        return NGX_HTTP_KLAVIYO_PATH_INDEX;
+
+    default: /* a wildcard or a filter */
+        return NGX_HTTP_KLAVIYO_PATH_MANY;
+    }
+}
+
+
 void
 ngx_http_klaviyo_path_select(ngx_http_klaviyo_arena_t *arena,
     ngx_http_klaviyo_path_t *path, ngx_http_klaviyo_data_t *data,

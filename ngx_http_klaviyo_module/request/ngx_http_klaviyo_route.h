@@ -35,6 +35,7 @@ typedef struct {
     ngx_uint_t                           methods;  /* NGX_HTTP_GET|... */
     ngx_http_klaviyo_regex_t            *regex;    /* of "path", or NULL */
     void                                *rule;     /* the owner's */
+    void                                *place;    /* likewise */
     ngx_uint_t                           number;   /* in the rule */
 } ngx_http_klaviyo_route_t;
 

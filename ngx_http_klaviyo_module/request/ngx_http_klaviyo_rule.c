@@ -554,6 +554,11 @@ ngx_http_klaviyo_route_add(ngx_conf_t *cf, ngx_http_klaviyo_rule_t *rule,
 
     route->methods = methods;
     route->number = rule->routes.nelts - 1;
+    route->place = ngx_http_klaviyo_place(cf, token, last);
+
+    if (route->place == NULL) {
+        return NGX_ERROR;
+    }
 
     if (token == last) {
         return NGX_OK;
@@ -1122,6 +1127,11 @@ ngx_http_klaviyo_node_add(ngx_http_klaviyo_compile_t *compile,
 
     node->name = *name;
     node->slot = NGX_CONF_UNSET_UINT;
+    node->place = ngx_http_klaviyo_place(compile->cf, name, name + 1);
+
+    if (node->place == NULL) {
+        return NULL;
+    }
 
     if (ngx_http_klaviyo_event_key(compile->cf->pool, name, &node->key)
         != NGX_OK)

@@ -40,6 +40,7 @@ struct ngx_http_klaviyo_node_s {
     ngx_http_klaviyo_value_t             value;    /* PROPERTY, ITEMS */
     ngx_array_t                         *nodes;    /* _node_t: OBJECT, ITEMS */
     ngx_uint_t                           slot;     /* of its @NAME, or UNSET */
+    ngx_http_klaviyo_place_t            *place;
 };
 
 
@@ -113,8 +114,10 @@ typedef struct {
     ngx_uint_t                           backfill;   /* UNSET: the account's */
     ngx_uint_t                           ignore;   /* UNSET: the location's */
 
-    /* the level that it stands at, and its place among all rules */
+    /* the level that it stands at, nginx's own settings there, and its place
+     * among all rules */
     void                                *level;
+    ngx_http_core_loc_conf_t            *location;
     ngx_uint_t                           number;
 
     /* the routes as they were written, for people and for the counters' key;
@@ -162,6 +165,12 @@ ngx_int_t ngx_http_klaviyo_condition_compile(
  */
 ngx_int_t ngx_http_klaviyo_condition_eval(ngx_http_klaviyo_eval_t *eval,
     ngx_http_klaviyo_condition_t *c);
+
+/*
+ * The same for a value that is known.  At configuration time too.
+ */
+ngx_int_t ngx_http_klaviyo_condition_judge(ngx_http_klaviyo_condition_t *c,
+    ngx_http_klaviyo_data_t *data);
 
 /*
  * The same for all of them that are ("element" 1) or are not judged per

@@ -91,7 +91,7 @@ ngx_int_t
 ngx_http_klaviyo_value_compile(ngx_http_klaviyo_compile_t *compile,
     ngx_http_klaviyo_value_t *value)
 {
-    ngx_str_t  *token;
+    ngx_str_t  *first, *token;
 
     ngx_memzero(value, sizeof(ngx_http_klaviyo_value_t));
 
@@ -101,6 +101,7 @@ ngx_http_klaviyo_value_compile(ngx_http_klaviyo_compile_t *compile,
         return NGX_ERROR;
     }
 
+    first = compile->token;
     token = compile->token++;
 
     if (ngx_http_klaviyo_term_compile(compile, value, &value->term, token)
@@ -135,7 +136,50 @@ ngx_http_klaviyo_value_compile(ngx_http_klaviyo_compile_t *compile,
         return NGX_ERROR;
     }
 
-    return NGX_OK;
+    value->place = ngx_http_klaviyo_place(compile->cf, first, compile->token);
+
+    return value->place ? NGX_OK : NGX_ERROR;
+}
+
+
+ngx_http_klaviyo_place_t *
+ngx_http_klaviyo_place(ngx_conf_t *cf, ngx_str_t *token, ngx_str_t *last)
+{
+    u_char                    *p;
+    size_t                     len;
+    ngx_str_t                 *t;
+    ngx_http_klaviyo_place_t  *place;
+
+    len = 0;
+
+    for (t = token; t < last; t++) {
+        len += t->len + 1;
+    }
+
+    place = ngx_palloc(cf->pool, sizeof(ngx_http_klaviyo_place_t));
+    p = ngx_pnalloc(cf->pool, len);
+
+    if (place == NULL || p == NULL) {
+        return NULL;
+    }
+
+    place->file = cf->conf_file->file.name;
+    place->line = cf->conf_file->line;
+    place->words = last - token;
+    place->text.data = p;
+
+    for (t = token; t < last; t++) {
+
+        if (t > token) {
+            *p++ = ' ';
+        }
+
+        p = ngx_cpymem(p, t->data, t->len);
+    }
+
+    place->text.len = p - place->text.data;
+
+    return place;
 }
 
 

@@ -22,6 +22,15 @@
 typedef struct ngx_http_klaviyo_eval_s  ngx_http_klaviyo_eval_t;
 
 
+/* where something stands in the configuration, and its words there */
+typedef struct {
+    ngx_str_t                            file;
+    ngx_uint_t                           line;
+    ngx_str_t                            text;     /* joined by blanks */
+    ngx_uint_t                           words;
+} ngx_http_klaviyo_place_t;
+
+
 typedef enum {
     NGX_HTTP_KLAVIYO_TERM_STRING = 0,    /* constant, or with variables */
     NGX_HTTP_KLAVIYO_TERM_ARGS,          /* @args */
@@ -60,6 +69,7 @@ typedef struct {
 typedef struct {
     ngx_http_klaviyo_term_t              term;
     ngx_array_t                         *steps;    /* _step_t, or NULL */
+    ngx_http_klaviyo_place_t            *place;
 
     /* how many elements of each and items it must stand in */
     ngx_uint_t                           frames;
@@ -148,6 +158,13 @@ struct ngx_http_klaviyo_eval_s {
  */
 ngx_int_t ngx_http_klaviyo_value_compile(ngx_http_klaviyo_compile_t *compile,
     ngx_http_klaviyo_value_t *value);
+
+/*
+ * Where "cf" stands, with the words from "token" up to "last".  Returns NULL
+ * without memory.  At configuration time.
+ */
+ngx_http_klaviyo_place_t *ngx_http_klaviyo_place(ngx_conf_t *cf,
+    ngx_str_t *token, ngx_str_t *last);
 
 /* Whether the token is an operator of "when". */
 ngx_uint_t ngx_http_klaviyo_value_operator(ngx_str_t *token);
