@@ -13,6 +13,7 @@
 #include "ngx_http_klaviyo_block.h"
 #include "ngx_http_klaviyo_host.h"
 #include "ngx_http_klaviyo_identity.h"
+#include "ngx_http_klaviyo_lint.h"
 #include "ngx_http_klaviyo_noise.h"
 #include "ngx_http_klaviyo_request.h"
 #include "ngx_http_klaviyo_status.h"
@@ -54,8 +55,9 @@ static char *ngx_http_klaviyo_init_main_conf(ngx_conf_t *cf, void *conf);
 static void *ngx_http_klaviyo_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_klaviyo_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
-static void ngx_http_klaviyo_merge_level(ngx_http_klaviyo_main_conf_t *kmcf,
-    ngx_http_klaviyo_loc_conf_t *prev, ngx_http_klaviyo_loc_conf_t *conf);
+static ngx_int_t ngx_http_klaviyo_merge_level(
+    ngx_http_klaviyo_main_conf_t *kmcf, ngx_http_klaviyo_loc_conf_t *prev,
+    ngx_http_klaviyo_loc_conf_t *conf);
 static ngx_int_t ngx_http_klaviyo_merge_account(ngx_conf_t *cf,
     ngx_http_klaviyo_main_conf_t *kmcf, ngx_http_klaviyo_loc_conf_t *prev,
     ngx_http_klaviyo_loc_conf_t *conf);
@@ -414,6 +416,8 @@ ngx_http_klaviyo_rule(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     rule->level = klcf;
+    rule->location = ngx_http_conf_get_module_loc_conf(cf,
+                                                       ngx_http_core_module);
 
     *own = rule;
     *all = rule;
@@ -450,6 +454,11 @@ ngx_http_klaviyo_except(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         except->metric = value[i];
         except->level = 0;
+        except->place = ngx_http_klaviyo_place(cf, &value[i], &value[i + 1]);
+
+        if (except->place == NULL) {
+            return NGX_CONF_ERROR;
+        }
     }
 
     return NGX_CONF_OK;
@@ -705,6 +714,8 @@ ngx_http_klaviyo_create_main_conf(ngx_conf_t *cf)
         || ngx_array_init(&kmcf->references, cf->pool, 4,
                           sizeof(ngx_http_klaviyo_reference_t)) != NGX_OK
         || ngx_array_init(&kmcf->servers, cf->pool, 4,
+                          sizeof(ngx_http_klaviyo_loc_conf_t *)) != NGX_OK
+        || ngx_array_init(&kmcf->inner, cf->pool, 8,
                           sizeof(ngx_http_klaviyo_loc_conf_t *)) != NGX_OK)
     {
         return NULL;
@@ -744,7 +755,7 @@ ngx_http_klaviyo_create_loc_conf(ngx_conf_t *cf)
      *     klcf->account = NULL;
      *     klcf->rules, excepts, properties, profiles, consent = NULL;
      *     klcf->parent, server, routes, index = NULL;
-     *     klcf->enter, leave = 0;
+     *     klcf->enter, leave, tracked = 0;
      */
 
     klcf->enable = NGX_CONF_UNSET;
@@ -768,13 +779,14 @@ ngx_http_klaviyo_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     kmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_klaviyo_module);
 
-    ngx_http_klaviyo_merge_level(kmcf, prev, conf);
+    if (ngx_http_klaviyo_merge_level(kmcf, prev, conf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
 
     if (ngx_http_klaviyo_merge_account(cf, kmcf, prev, conf) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
-    ngx_conf_merge_value(conf->enable, prev->enable, 1);
     ngx_conf_merge_value(conf->identifiers, prev->identifiers, 0);
     ngx_conf_merge_uint_value(conf->identity, prev->identity,
                               NGX_HTTP_KLAVIYO_IDENTITY_ALL);
@@ -817,11 +829,11 @@ ngx_http_klaviyo_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
  * before the next: so numbers tell what is in what.
  */
 
-static void
+static ngx_int_t
 ngx_http_klaviyo_merge_level(ngx_http_klaviyo_main_conf_t *kmcf,
     ngx_http_klaviyo_loc_conf_t *prev, ngx_http_klaviyo_loc_conf_t *conf)
 {
-    ngx_http_klaviyo_loc_conf_t  *level;
+    ngx_http_klaviyo_loc_conf_t  *level, **inner;
 
     if (prev->server == NULL) {
         kmcf->http = prev;
@@ -831,9 +843,21 @@ ngx_http_klaviyo_merge_level(ngx_http_klaviyo_main_conf_t *kmcf,
     conf->server = prev->server ? prev->server : conf;
     conf->enter = ++kmcf->levels;
 
+    ngx_conf_merge_value(conf->enable, prev->enable, 1);
+
     for (level = conf; level; level = level->parent) {
         level->leave = conf->enter;
+        level->tracked |= conf->enable;
     }
+
+    inner = ngx_array_push(&kmcf->inner);
+    if (inner == NULL) {
+        return NGX_ERROR;
+    }
+
+    *inner = conf;
+
+    return NGX_OK;
 }
 
 
@@ -993,7 +1017,8 @@ ngx_http_klaviyo_postconfiguration(ngx_conf_t *cf)
 
     if (ngx_http_klaviyo_init_zones(cf, kmcf) != NGX_OK
         || ngx_http_klaviyo_init_spool(cf, kmcf) != NGX_OK
-        || ngx_http_klaviyo_init_rules(cf, kmcf) != NGX_OK)
+        || ngx_http_klaviyo_init_rules(cf, kmcf) != NGX_OK
+        || ngx_http_klaviyo_lint(cf) != NGX_OK)
     {
         return NGX_ERROR;
     }

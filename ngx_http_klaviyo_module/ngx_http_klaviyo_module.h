@@ -36,6 +36,8 @@ typedef struct {
     ngx_http_klaviyo_loc_conf_t         *http;     /* the outermost level */
     ngx_array_t                          servers;  /* _loc_conf_t *: those of
                                                       server{} levels */
+    ngx_array_t                          inner;    /* _loc_conf_t *: of all
+                                                      levels but http{} */
 
     /* variables that the request side asks for */
     ngx_int_t                            http_cookie;
@@ -49,6 +51,7 @@ typedef struct {
 typedef struct {
     ngx_str_t                            metric;
     ngx_uint_t                           level;
+    ngx_http_klaviyo_place_t            *place;
 } ngx_http_klaviyo_except_t;
 
 
@@ -75,6 +78,8 @@ struct ngx_http_klaviyo_loc_conf_s {
     ngx_http_klaviyo_loc_conf_t         *server;
     ngx_uint_t                           enter;
     ngx_uint_t                           leave;
+    ngx_uint_t                           tracked;  /* not off, or a level in
+                                                      it is not */
 
     /* of a server{}: the rules of all its levels */
     ngx_array_t                         *routes;   /* _route_t * */

@@ -128,8 +128,17 @@ sub valid {
     for my $example (@all) {
         my ($code, $out) = $t->test_config(config($example->{text}));
 
-        is($code ? $out : '', '', "$example->{file}:$example->{line} (in "
-            . context($example->{text}) . ')');
+        my $name = "$example->{file}:$example->{line} (in "
+            . context($example->{text}) . ')';
+
+        is($code ? $out : '', '', $name);
+
+        # what is read by everybody is this test's, and an example that excepts
+        # a rule does not have it
+
+        is(join("\n", grep { /\[warn\]/
+            && !/readable by everyone|"klaviyo_except"/ } split /\n/, $out),
+            '', "$name, no warnings");
     }
 }
 
