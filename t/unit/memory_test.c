@@ -60,6 +60,50 @@ RAND_bytes(unsigned char *buf, int n)
 }
 
 
+/* what another process does just before we get the lock */
+
+static void  (*meanwhile)(void);
+
+
+void
+ngx_shmtx_lock(ngx_shmtx_t *mtx)
+{
+    void  (*before)(void);
+
+    if (meanwhile) {
+        before = meanwhile;
+        meanwhile = NULL;
+        before();
+    }
+
+    while (!ngx_shmtx_trylock(mtx)) {
+        ngx_sched_yield();
+    }
+}
+
+
+/* from the end to the beginning is as good as the other way round */
+
+static ngx_uint_t  backward;
+
+
+void *
+memcpy(void *dst, const void *src, size_t n)
+{
+    volatile u_char  *p;
+
+    if (!backward) {
+        return memmove(dst, src, n);
+    }
+
+    for (p = dst; n; n--) {
+        p[n - 1] = ((u_char *) src)[n - 1];
+    }
+
+    return dst;
+}
+
+
 /* as a reload does */
 
 static void
@@ -848,6 +892,14 @@ a_full_bucket_gives_up_its_oldest(void **state)
     assert_found(f, forged(5, 1, 4), 4, 10);
     assert_gone(f, forged(5, 2, 15));
 
+    /* one that has expired comes back to its own place */
+
+    assert_int_equal(store(f, forged(5, 2, 14), 50, 10, 5), NGX_OK);
+    now.sec += 5;
+    assert_int_equal(store(f, forged(5, 2, 14), 60, 10, 60), NGX_OK);
+    assert_found(f, forged(5, 2, 14), 60, 10);
+    assert_found(f, forged(5, 1, 4), 4, 10);
+
     /* the last bucket of all */
 
     assert_int_equal(store(f, forged(0xffffffff, 0xffff, 0), 1, 10, 60),
@@ -1192,6 +1244,7 @@ any_row_of_operations_does_what_a_simple_model_does(void **state)
 
 #define CHILDREN  4
 #define MARKS     5000
+#define PUSHES    50000
 
 /* the sum of what they return */
 
@@ -1323,25 +1376,41 @@ of_what_all_store_at_once_nothing_is_lost(void **state)
 }
 
 
+/* how often each piece was taken */
+
+static u_char  *taken;
+
+
 static ngx_uint_t
 push_and_take(fixture_t *f, ngx_uint_t n)
 {
-    ngx_str_t     pieces[PIECES];
-    ngx_uint_t    i, taken;
+    ngx_str_t     pieces[PIECES], piece;
+    ngx_uint_t    i, j, k;
     memory_key_t  key;
 
-    taken = 0;
     key = *key_of(f, BACKLOG, 1);
 
-    for (i = 0; i < 20000; i++) {
-        (void) push(f, &key, 1, 1, PIECES, 60);
+    piece.data = (u_char *) &j;
+    piece.len = sizeof(ngx_uint_t);
 
-        if (i % 4 == n) {
-            taken += take(f, &key, pieces);
+    for (i = 0; i < PUSHES; i++) {
+        j = n * PUSHES + i;
+
+        if (ngx_http_klaviyo_memory_push(f->memory, &key, &piece, PIECES, 60)
+            != NGX_OK)
+        {
+            return 1;
+        }
+
+        k = take(f, &key, pieces);
+
+        while (k--) {
+            ngx_memcpy(&j, pieces[k].data, sizeof(ngx_uint_t));
+            (void) __sync_fetch_and_add(&taken[j], 1);
         }
     }
 
-    return taken;
+    return 0;
 }
 
 
@@ -1350,15 +1419,97 @@ what_all_push_and_take_is_taken_once(void **state)
 {
     fixture_t *f = *state;
 
-    ngx_str_t   pieces[PIECES];
-    ngx_uint_t  taken;
+    ngx_uint_t  i;
 
-    /* never more than were pushed; less only where one was away for long */
+    taken = mmap(NULL, CHILDREN * PUSHES, PROT_READ|PROT_WRITE,
+                 MAP_ANON|MAP_SHARED, -1, 0);
+    assert_true(taken != MAP_FAILED);
 
-    taken = children(f, push_and_take);
-    taken += take(f, key_of(f, BACKLOG, 1), pieces);
+    assert_int_equal(children(f, push_and_take), 0);
+    assert_taken(f, key_of(f, BACKLOG, 1), 1, 0);
 
-    assert_in_range(taken, CHILDREN * 20000 / 2, CHILDREN * 20000);
+    for (i = 0; i < CHILDREN * PUSHES; i++) {
+        assert_int_equal(taken[i], 1);
+    }
+
+    munmap(taken, CHILDREN * PUSHES);
+}
+
+
+/* What one has seen before it had the lock doesn't count */
+
+static fixture_t     *rival;
+static memory_key_t   rival_key;
+
+
+static void
+rival_mark(void)
+{
+    (void) mark(rival, &rival_key, 60);
+}
+
+
+static void
+rival_store(void)
+{
+    (void) store(rival, &rival_key, 2, 10, 60);
+}
+
+
+static void
+rival_around(void)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < 2 * rival->size / need(1000); i++) {
+        (void) store(rival, key_of(rival, FACTS, i), i, 1000, 60);
+    }
+}
+
+
+static void
+rival_take(void)
+{
+    ngx_str_t  pieces[PIECES];
+
+    (void) take(rival, &rival_key, pieces);
+}
+
+
+static void
+who_is_overtaken_sees_what_is_there(void **state)
+{
+    fixture_t *f = *state;
+
+    uint64_t    version;
+    ngx_str_t   str;
+
+    rival = f;
+
+    rival_key = *key_of(f, ONCE, 1);
+    meanwhile = rival_mark;
+    assert_int_equal(mark(f, &rival_key, 60), NGX_DECLINED);
+
+    rival_key = *key_of(f, VISITOR, 1);
+    version = 0;
+    meanwhile = rival_store;
+    assert_int_equal(ngx_http_klaviyo_memory_store(f->memory, &rival_key,
+                                                   text(1, 10), 60, &version),
+                     NGX_DECLINED);
+    assert_found(f, &rival_key, 2, 10);
+
+    meanwhile = rival_around;
+    assert_int_equal(find(f, &rival_key, &str), NGX_DECLINED);
+
+    rival_key = *key_of(f, BACKLOG, 1);
+    assert_int_equal(push(f, &rival_key, 1, 1, 10, 60), NGX_OK);
+    meanwhile = rival_take;
+    assert_taken(f, &rival_key, 1, 0);
+
+    assert_int_equal(push(f, &rival_key, 1, 1, 10, 60), NGX_OK);
+    meanwhile = rival_take;
+    assert_int_equal(push(f, &rival_key, 2, 2, 10, 60), NGX_OK);
+    assert_taken(f, &rival_key, 2, 2);
 }
 
 
@@ -1459,7 +1610,7 @@ the_kill_of_any_process_leaves_it_sound(void **state)
  */
 
 #define STEP_KEYS  11
-#define STEP_LEN   400
+#define STEP_LEN   120
 
 static memory_key_t  step_keys[64];
 static memory_key_t  step_backlog;
@@ -1539,7 +1690,8 @@ static void
 steps(fixture_t *f, void (*run)(void *data),
     void (*check)(void *data, ngx_uint_t end))
 {
-    unit_steps_t  s;
+    unit_steps_t   s;
+    static u_char  before[ZONE];
 
     ngx_memzero(&s, sizeof(unit_steps_t));
 
@@ -1547,6 +1699,14 @@ steps(fixture_t *f, void (*run)(void *data),
     s.data = f;
     s.run = run;
     s.check = check;
+
+    ngx_memcpy(before, f->zone->shm.addr, ZONE);
+
+    backward = 1;
+    unit_steps(&s);
+    backward = 0;
+
+    ngx_memcpy(f->zone->shm.addr, before, ZONE);
 
     unit_steps(&s);
 }
@@ -1591,11 +1751,11 @@ a_kill_in_store_leaves_the_old_or_the_new(void **state)
 static void
 around_run(void *data)
 {
-    (void) store(data, &step_keys[50], 51, 8000, 600);
+    (void) store(data, &step_keys[50], 51, 2000, 600);
 }
 
 
-/* 8000 bytes don't fit any more before the end: it goes over 2 */
+/* 2000 bytes don't fit any more before the end: it goes over 2 */
 
 static void
 around_check(void *data, ngx_uint_t end)
@@ -1611,7 +1771,7 @@ around_check(void *data, ngx_uint_t end)
     }
 
     if (find(f, &step_keys[50], &str) == NGX_OK) {
-        assert_true(same(&str, 51, 8000));
+        assert_true(same(&str, 51, 2000));
 
     } else {
         assert_false(end);
@@ -1633,7 +1793,7 @@ a_kill_in_a_store_that_goes_over_others_mixes_nothing(void **state)
     for ( ;; ) {
         ngx_http_klaviyo_memory_stat(f->memory, &stat);
 
-        if (stat.size - stat.used < need(8000)) {
+        if (stat.size - stat.used < need(2000)) {
             break;
         }
 
@@ -1830,6 +1990,7 @@ main(void)
         memory_test_large(of_all_who_mark_at_once_one_wins),
         memory_test(of_what_all_store_at_once_nothing_is_lost),
         memory_test_large(what_all_push_and_take_is_taken_once),
+        memory_test(who_is_overtaken_sees_what_is_there),
         memory_test(the_kill_of_any_process_leaves_it_sound),
 #if (UNIT_HAVE_STEPS)
         memory_test(a_kill_in_store_leaves_the_old_or_the_new),
