@@ -10,12 +10,9 @@
 
 #include "ngx_http_klaviyo_decode.h"
 #include "ngx_http_klaviyo_entities.h"
+#include "ngx_http_klaviyo_form.h"
 #include "ngx_http_klaviyo_json.h"
 
-
-/* pairs of a text, and brackets of a name in it */
-#define NGX_HTTP_KLAVIYO_MAX_PAIRS     4000
-#define NGX_HTTP_KLAVIYO_MAX_BRACKETS  8
 
 /* what may stand between "&" and ";" */
 #define NGX_HTTP_KLAVIYO_ENTITY_TEXT   10
@@ -36,28 +33,10 @@ static ngx_int_t ngx_http_klaviyo_decode_name(u_char *p, size_t len,
 static int ngx_libc_cdecl ngx_http_klaviyo_decode_cmp(const void *one,
     const void *two);
 static u_char *ngx_http_klaviyo_decode_utf8(u_char *p, uint32_t code);
-static ngx_int_t ngx_http_klaviyo_decode_pair(ngx_http_klaviyo_arena_t *arena,
-    json_t *form, ngx_str_t *pair, ngx_uint_t repeat);
-static ngx_int_t ngx_http_klaviyo_decode_text(ngx_http_klaviyo_arena_t *arena,
-    ngx_str_t *text);
-static ngx_int_t ngx_http_klaviyo_decode_key(ngx_http_klaviyo_arena_t *arena,
-    ngx_str_t *name, char **key);
-static ngx_uint_t ngx_http_klaviyo_decode_brackets(char *key);
-static ngx_int_t ngx_http_klaviyo_decode_nest(ngx_http_klaviyo_arena_t *arena,
-    json_t **node, char **key);
-static ngx_int_t ngx_http_klaviyo_decode_object(
-    ngx_http_klaviyo_arena_t *arena, json_t **node, char *key);
-static char *ngx_http_klaviyo_decode_append(json_t *node, char *key,
-    char *buf);
-static ngx_int_t ngx_http_klaviyo_decode_leaf(ngx_http_klaviyo_arena_t *arena,
-    json_t *node, char *key, ngx_str_t *value, ngx_uint_t repeat);
-static int ngx_http_klaviyo_decode_repeat(json_t *node, char *key,
-    json_t *old, json_t *json);
-static void ngx_http_klaviyo_decode_lists(json_t *object);
-static json_t *ngx_http_klaviyo_decode_list(json_t *object);
-static ngx_int_t ngx_http_klaviyo_decode_kv_pair(
-    ngx_http_klaviyo_arena_t *arena, json_t *object, ngx_str_t *pair,
-    ngx_str_t *kvsep);
+static ngx_int_t ngx_http_klaviyo_decode_pair(ngx_http_klaviyo_form_t *form,
+    ngx_str_t *pair);
+static ngx_int_t ngx_http_klaviyo_decode_kv_pair(ngx_http_klaviyo_form_t *form,
+    ngx_str_t *pair, ngx_str_t *kvsep);
 static u_char *ngx_http_klaviyo_decode_find(u_char *p, u_char *last,
     ngx_str_t *sep);
 static void ngx_http_klaviyo_decode_trim(ngx_str_t *text);
@@ -385,63 +364,39 @@ json_t *
 ngx_http_klaviyo_decode_form(ngx_http_klaviyo_arena_t *arena, ngx_str_t *src,
     ngx_uint_t repeat)
 {
-    json_t      *form;
-    u_char      *p, *last;
-    ngx_str_t    pair;
-    ngx_uint_t   n;
+    u_char                   *p, *last;
+    ngx_str_t                 pair;
+    ngx_http_klaviyo_form_t   form;
 
-    if (ngx_http_klaviyo_arena_charge(arena, NGX_HTTP_KLAVIYO_OBJECT_COST)
+    if (ngx_http_klaviyo_form_init(&form, arena,
+                                   repeat ? NGX_HTTP_KLAVIYO_FORM_REPEAT : 0)
         != NGX_OK)
     {
-        return NULL;
-    }
-
-    form = ngx_http_klaviyo_arena_keep(arena, json_object());
-    if (form == NULL) {
         return NULL;
     }
 
     pair.data = src->data;
     last = src->data + src->len;
 
-    for (n = 0; pair.data < last; n++) {
-
-        if (n == NGX_HTTP_KLAVIYO_MAX_PAIRS) {
-            arena->limits++;
-            return NULL;
-        }
-
+    while (pair.data < last) {
         p = ngx_strlchr(pair.data, last, '&');
         pair.len = (p ? p : last) - pair.data;
 
-        if (ngx_http_klaviyo_decode_pair(arena, form, &pair, repeat)
-            == NGX_ERROR)
-        {
+        if (ngx_http_klaviyo_decode_pair(&form, &pair) == NGX_ERROR) {
             return NULL;
         }
 
         pair.data = p ? p + 1 : last;
     }
 
-    ngx_http_klaviyo_decode_lists(form);
-
-    return form;
+    return ngx_http_klaviyo_form_done(&form);
 }
 
 
-/*
- * This and what it calls return NGX_OK, NGX_DECLINED if the pair is not taken,
- * or NGX_ERROR if a limit was met: then there is no form at all, since nobody
- * could tell what is missing in it.
- */
-
 static ngx_int_t
-ngx_http_klaviyo_decode_pair(ngx_http_klaviyo_arena_t *arena, json_t *form,
-    ngx_str_t *pair, ngx_uint_t repeat)
+ngx_http_klaviyo_decode_pair(ngx_http_klaviyo_form_t *form, ngx_str_t *pair)
 {
-    char       *key;
     u_char     *p, *last;
-    ngx_int_t   rc;
     ngx_str_t   name, value;
 
     last = pair->data + pair->len;
@@ -453,296 +408,17 @@ ngx_http_klaviyo_decode_pair(ngx_http_klaviyo_arena_t *arena, json_t *form,
     value.data = p ? p + 1 : last;
     value.len = last - value.data;
 
-    if (ngx_http_klaviyo_decode_text(arena, &name) != NGX_OK
-        || ngx_http_klaviyo_decode_text(arena, &value) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    rc = ngx_http_klaviyo_decode_key(arena, &name, &key);
-
-    if (rc == NGX_OK) {
-        rc = ngx_http_klaviyo_decode_nest(arena, &form, &key);
-    }
-
-    if (rc == NGX_OK) {
-        rc = ngx_http_klaviyo_decode_leaf(arena, form, key, &value, repeat);
-    }
-
-    return rc;
-}
-
-
-static ngx_int_t
-ngx_http_klaviyo_decode_text(ngx_http_klaviyo_arena_t *arena, ngx_str_t *text)
-{
-    if (ngx_http_klaviyo_decode_url(arena, text, text,
+    if (ngx_http_klaviyo_decode_url(form->arena, &name, &name,
                                     NGX_HTTP_KLAVIYO_DECODE_FORM)
-        != NGX_OK)
-    {
-        return NGX_DECLINED;
-    }
-
-    return ngx_http_klaviyo_utf8(arena, text, text);
-}
-
-
-/* a copy that is ours to cut, as jansson wants it: no NUL but at the end */
-
-static ngx_int_t
-ngx_http_klaviyo_decode_key(ngx_http_klaviyo_arena_t *arena, ngx_str_t *name,
-    char **key)
-{
-    u_char  *p;
-
-    if (name->len == 0 || ngx_strlchr(name->data, name->data + name->len, '\0'))
-    {
-        return NGX_DECLINED;
-    }
-
-    p = ngx_http_klaviyo_arena_alloc(arena, name->len + 1);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    *key = (char *) p;
-
-    p = ngx_cpymem(p, name->data, name->len);
-    *p = '\0';
-
-    return NGX_OK;
-}
-
-
-/* how many follow the name; 0 too if they are not well-formed */
-
-static ngx_uint_t
-ngx_http_klaviyo_decode_brackets(char *key)
-{
-    ngx_uint_t  n;
-
-    key = strchr(key, '[');
-
-    for (n = 0; key && *key == '['; n++) {
-        key = strchr(key, ']');
-
-        if (key) {
-            key++;
-        }
-    }
-
-    return (key && *key == '\0') ? n : 0;
-}
-
-
-/* goes down to the object that gets the value; "key" is its name there */
-
-static ngx_int_t
-ngx_http_klaviyo_decode_nest(ngx_http_klaviyo_arena_t *arena, json_t **node,
-    char **key)
-{
-    char        *p;
-    ngx_int_t    rc;
-    ngx_uint_t   n;
-
-    n = ngx_http_klaviyo_decode_brackets(*key);
-
-    if (n == 0) {
-        return NGX_OK;
-    }
-
-    if (n > NGX_HTTP_KLAVIYO_MAX_BRACKETS) {
-        arena->limits++;
-        return NGX_ERROR;
-    }
-
-    p = strchr(*key, '[');
-
-    if (p == *key) {
-        return NGX_DECLINED;
-    }
-
-    for ( /* void */ ; n > 0; n--) {
-        *p++ = '\0';
-
-        rc = ngx_http_klaviyo_decode_object(arena, node, *key);
-        if (rc != NGX_OK) {
-            return rc;
-        }
-
-        *key = p;
-
-        p = strchr(p, ']');
-        *p++ = '\0';
-    }
-
-    return NGX_OK;
-}
-
-
-/* the object of that name in "node", a new one if there is nothing yet */
-
-static ngx_int_t
-ngx_http_klaviyo_decode_object(ngx_http_klaviyo_arena_t *arena, json_t **node,
-    char *key)
-{
-    char     buf[NGX_INT_T_LEN + 1];
-    json_t  *json;
-
-    key = ngx_http_klaviyo_decode_append(*node, key, buf);
-    json = json_object_get(*node, key);
-
-    if (json) {
-        *node = json;
-        return json_is_object(json) ? NGX_OK : NGX_DECLINED;
-    }
-
-    if (ngx_http_klaviyo_arena_charge(arena,
-                                      NGX_HTTP_KLAVIYO_MEMBER_COST
-                                      + NGX_HTTP_KLAVIYO_OBJECT_COST
-                                      + ngx_strlen(key))
-        != NGX_OK)
+        != NGX_OK
+        || ngx_http_klaviyo_decode_url(form->arena, &value, &value,
+                                       NGX_HTTP_KLAVIYO_DECODE_FORM)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    json = json_object();
-
-    if (json_object_set_new_nocheck(*node, key, json) != 0) {
-        arena->limits++;
-        return NGX_ERROR;
-    }
-
-    *node = json;
-
-    return NGX_OK;
-}
-
-
-/* [] is the next number */
-
-static char *
-ngx_http_klaviyo_decode_append(json_t *node, char *key, char *buf)
-{
-    if (*key != '\0') {
-        return key;
-    }
-
-    (void) ngx_sprintf((u_char *) buf, "%uz%Z", json_object_size(node));
-
-    return buf;
-}
-
-
-static ngx_int_t
-ngx_http_klaviyo_decode_leaf(ngx_http_klaviyo_arena_t *arena, json_t *node,
-    char *key, ngx_str_t *value, ngx_uint_t repeat)
-{
-    int      rc;
-    char     buf[NGX_INT_T_LEN + 1];
-    json_t  *old, *json;
-
-    key = ngx_http_klaviyo_decode_append(node, key, buf);
-    old = json_object_get(node, key);
-
-    if (old && (!repeat || json_is_object(old))) {
-        return NGX_DECLINED;
-    }
-
-    if (ngx_http_klaviyo_arena_charge(arena,
-                                      NGX_HTTP_KLAVIYO_MEMBER_COST
-                                      + NGX_HTTP_KLAVIYO_VALUE_COST
-                                      + ngx_strlen(key) + value->len)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    json = json_stringn_nocheck((char *) value->data, value->len);
-
-    if (old) {
-        rc = ngx_http_klaviyo_decode_repeat(node, key, old, json);
-
-    } else {
-        rc = json_object_set_new_nocheck(node, key, json);
-    }
-
-    if (rc != 0) {
-        arena->limits++;
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
-}
-
-
-/* the second of equal names makes an array; returns what jansson returns */
-
-static int
-ngx_http_klaviyo_decode_repeat(json_t *node, char *key, json_t *old,
-    json_t *json)
-{
-    if (json_is_array(old)) {
-        return json_array_append_new(old, json);
-    }
-
-    return json_object_set_new_nocheck(node, key, json_pack("[Oo]", old, json));
-}
-
-
-/* below "object", objects whose names are 0, 1, 2 and so on become arrays */
-
-static void
-ngx_http_klaviyo_decode_lists(json_t *object)
-{
-    void    *iter;
-    json_t  *json, *list;
-
-    for (iter = json_object_iter(object);
-         iter;
-         iter = json_object_iter_next(object, iter))
-    {
-        json = json_object_iter_value(iter);
-
-        if (!json_is_object(json)) {
-            continue;
-        }
-
-        ngx_http_klaviyo_decode_lists(json);
-
-        list = ngx_http_klaviyo_decode_list(json);
-
-        if (list) {
-            (void) json_object_iter_set_new(object, iter, list);
-        }
-    }
-}
-
-
-static json_t *
-ngx_http_klaviyo_decode_list(json_t *object)
-{
-    char     buf[NGX_INT_T_LEN + 1];
-    void    *iter;
-    json_t  *list;
-
-    list = json_array();
-
-    for (iter = json_object_iter(object);
-         iter;
-         iter = json_object_iter_next(object, iter))
-    {
-        (void) ngx_sprintf((u_char *) buf, "%uz%Z", json_array_size(list));
-
-        if (ngx_strcmp(json_object_iter_key(iter), buf) != 0
-            || json_array_append(list, json_object_iter_value(iter)) != 0)
-        {
-            json_decref(list);
-            return NULL;
-        }
-    }
-
-    return list;
+    return ngx_http_klaviyo_form_add(form, &name, &value);
 }
 
 
@@ -750,38 +426,26 @@ json_t *
 ngx_http_klaviyo_decode_kv(ngx_http_klaviyo_arena_t *arena, ngx_str_t *src,
     ngx_str_t *pairsep, ngx_str_t *kvsep)
 {
-    json_t      *json;
-    u_char      *p, *last;
-    ngx_str_t    text, pair;
-    ngx_uint_t   n;
+    u_char                   *p, *last;
+    ngx_str_t                 pair;
+    ngx_http_klaviyo_form_t   form;
 
     if (pairsep->len == 0 || kvsep->len == 0
-        || ngx_http_klaviyo_utf8(arena, src, &text) != NGX_OK
-        || ngx_http_klaviyo_arena_charge(arena, NGX_HTTP_KLAVIYO_OBJECT_COST)
+        || ngx_http_klaviyo_form_init(&form, arena,
+                                      NGX_HTTP_KLAVIYO_FORM_FLAT)
            != NGX_OK)
     {
         return NULL;
     }
 
-    json = ngx_http_klaviyo_arena_keep(arena, json_object());
-    if (json == NULL) {
-        return NULL;
-    }
+    pair.data = src->data;
+    last = src->data + src->len;
 
-    pair.data = text.data;
-    last = text.data + text.len;
-
-    for (n = 0; pair.data < last; n++) {
-
-        if (n == NGX_HTTP_KLAVIYO_MAX_PAIRS) {
-            arena->limits++;
-            return NULL;
-        }
-
+    while (pair.data < last) {
         p = ngx_http_klaviyo_decode_find(pair.data, last, pairsep);
         pair.len = (p ? p : last) - pair.data;
 
-        if (ngx_http_klaviyo_decode_kv_pair(arena, json, &pair, kvsep)
+        if (ngx_http_klaviyo_decode_kv_pair(&form, &pair, kvsep)
             == NGX_ERROR)
         {
             return NULL;
@@ -790,17 +454,15 @@ ngx_http_klaviyo_decode_kv(ngx_http_klaviyo_arena_t *arena, ngx_str_t *src,
         pair.data = p ? p + pairsep->len : last;
     }
 
-    return json;
+    return ngx_http_klaviyo_form_done(&form);
 }
 
 
 static ngx_int_t
-ngx_http_klaviyo_decode_kv_pair(ngx_http_klaviyo_arena_t *arena,
-    json_t *object, ngx_str_t *pair, ngx_str_t *kvsep)
+ngx_http_klaviyo_decode_kv_pair(ngx_http_klaviyo_form_t *form, ngx_str_t *pair,
+    ngx_str_t *kvsep)
 {
-    char       *key;
     u_char     *p, *last;
-    ngx_int_t   rc;
     ngx_str_t   name, value;
 
     last = pair->data + pair->len;
@@ -819,13 +481,7 @@ ngx_http_klaviyo_decode_kv_pair(ngx_http_klaviyo_arena_t *arena,
     ngx_http_klaviyo_decode_trim(&name);
     ngx_http_klaviyo_decode_trim(&value);
 
-    rc = ngx_http_klaviyo_decode_key(arena, &name, &key);
-
-    if (rc == NGX_OK) {
-        rc = ngx_http_klaviyo_decode_leaf(arena, object, key, &value, 0);
-    }
-
-    return rc;
+    return ngx_http_klaviyo_form_add(form, &name, &value);
 }
 
 

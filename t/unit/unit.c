@@ -62,6 +62,18 @@ unit_fill(ngx_pool_t *pool, u_char ch, size_t len)
 }
 
 
+ngx_str_t *
+unit_exact(ngx_pool_t *pool, ngx_str_t *text)
+{
+    ngx_str_t  *copy;
+
+    copy = unit_fill(pool, 0, text->len);
+    ngx_memcpy(copy->data, text->data, text->len);
+
+    return copy;
+}
+
+
 void
 unit_assert_text(ngx_str_t *str, ngx_str_t *expected, const char *file,
     int line)

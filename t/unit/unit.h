@@ -44,6 +44,9 @@ int unit_teardown(void **state);
 /* "len" bytes "ch" in the pool */
 ngx_str_t *unit_fill(ngx_pool_t *pool, u_char ch, size_t len);
 
+/* a copy with nothing behind it, so that a sanitizer sees its end */
+ngx_str_t *unit_exact(ngx_pool_t *pool, ngx_str_t *text);
+
 void unit_assert_text(ngx_str_t *str, ngx_str_t *expected, const char *file,
     int line);
 
