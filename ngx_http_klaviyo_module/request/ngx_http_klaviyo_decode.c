@@ -32,7 +32,6 @@ static ngx_int_t ngx_http_klaviyo_decode_name(u_char *p, size_t len,
     uint32_t *code);
 static int ngx_libc_cdecl ngx_http_klaviyo_decode_cmp(const void *one,
     const void *two);
-static u_char *ngx_http_klaviyo_decode_utf8(u_char *p, uint32_t code);
 static ngx_int_t ngx_http_klaviyo_decode_pair(ngx_http_klaviyo_form_t *form,
     ngx_str_t *pair);
 static ngx_int_t ngx_http_klaviyo_decode_kv_pair(ngx_http_klaviyo_form_t *form,
@@ -289,7 +288,7 @@ ngx_http_klaviyo_decode_cmp(const void *one, const void *two)
 }
 
 
-static u_char *
+u_char *
 ngx_http_klaviyo_decode_utf8(u_char *p, uint32_t code)
 {
     if (code < 0x80) {

@@ -39,6 +39,12 @@ ngx_int_t ngx_http_klaviyo_decode_entities(ngx_http_klaviyo_arena_t *arena,
     ngx_str_t *src, ngx_str_t *dst);
 
 /*
+ * Writes a character, which is no surrogate, in at most four bytes.  Returns
+ * what is behind it.
+ */
+u_char *ngx_http_klaviyo_decode_utf8(u_char *p, uint32_t code);
+
+/*
  * A JWT's payload, unverified: the second of three (or two) parts, base64url,
  * JSON.  An "authorization" scheme ("Bearer ") in front is skipped.
  */
