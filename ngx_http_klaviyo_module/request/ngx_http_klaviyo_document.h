@@ -49,7 +49,7 @@ typedef struct ngx_http_klaviyo_jsonld_s  ngx_http_klaviyo_jsonld_t;
 
 /*
  * Returns a scanner that keeps at most "limit" bytes of scripts (all of them
- * together) and a window of bounded size, or NULL.
+ * together, with their end tags) and a window of bounded size, or NULL.
  */
 ngx_http_klaviyo_jsonld_t *ngx_http_klaviyo_jsonld_create(ngx_pool_t *pool,
     size_t limit);
@@ -63,13 +63,26 @@ ngx_int_t ngx_http_klaviyo_jsonld_feed(ngx_http_klaviyo_jsonld_t *jsonld,
     u_char *p, u_char *last);
 
 /*
- * The page's objects by type, the first of each type that is about the page:
- * {"Product": {...}, "BreadcrumbList": {...}}; @graph, type arrays and
- * ProductGroup's variants looked through, "offers" made one object (price,
- * priceCurrency, availability of the offer, or lowPrice of an aggregate as
- * price too).  A product inside a list or another product's relations is not
- * the page's.  Returns a tree that the arena keeps, or NULL; "*limited" is set
- * when a limit was met.
+ * The page's objects by type, the first of each type: {"Product": {...},
+ * "BreadcrumbList": {...}}.  They are those that stand alone, in an array or
+ * in @graph, and what these have as mainEntity, mainEntityOfPage, breadcrumb
+ * and itemReviewed.  Names and enumerations are schema.org's short ones, an
+ * @id stands for its object where that is on the page.
+ *
+ * A product in a list, a trail or another product's relations is not the
+ * page's.  If several are left and one is somebody's mainEntity or has a
+ * mainEntityOfPage, the others are not either.  If those then left have
+ * neither @id, url, sku, productID, name nor group in common, there is no
+ * Product; else the first counts.
+ *
+ * A ProductGroup gives a Product, too: with what its only variant says, or
+ * with "hasVariant", an array, and the offers of all.  A Product's "offers"
+ * is one object with price, priceCurrency and availability as far as they are
+ * known: of several offers in the same currency the lowest price, and InStock
+ * if any is; the array is its "offers".
+ *
+ * Once per scanner.  Returns a tree that the arena keeps, or NULL; "*limited"
+ * is set when a limit was met, also with a tree of what there is.
  */
 json_t *ngx_http_klaviyo_jsonld_tree(ngx_http_klaviyo_jsonld_t *jsonld,
     ngx_http_klaviyo_arena_t *arena, ngx_uint_t *limited);
