@@ -107,6 +107,45 @@ ngx_http_klaviyo_arena_keep(ngx_http_klaviyo_arena_t *arena, json_t *json)
 }
 
 
+ngx_int_t
+ngx_http_klaviyo_arena_weigh(ngx_http_klaviyo_arena_t *arena, json_t *json,
+    size_t *left)
+{
+    void    *iter;
+    size_t   i, weight;
+    json_t  *value;
+
+    weight = 16 + json_string_length(json);
+
+    if (weight > *left) {
+        arena->limits++;
+        return NGX_DECLINED;
+    }
+
+    *left -= weight;
+
+    json_array_foreach(json, i, value) {
+
+        if (ngx_http_klaviyo_arena_weigh(arena, value, left) != NGX_OK) {
+            return NGX_DECLINED;
+        }
+    }
+
+    for (iter = json_object_iter(json);
+         iter;
+         iter = json_object_iter_next(json, iter))
+    {
+        value = json_object_iter_value(iter);
+
+        if (ngx_http_klaviyo_arena_weigh(arena, value, left) != NGX_OK) {
+            return NGX_DECLINED;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
 void
 ngx_http_klaviyo_data_from_json(ngx_http_klaviyo_arena_t *arena,
     ngx_http_klaviyo_data_t *data, json_t *json)

@@ -111,6 +111,15 @@ ngx_int_t ngx_http_klaviyo_arena_charge(ngx_http_klaviyo_arena_t *arena,
 json_t *ngx_http_klaviyo_arena_keep(ngx_http_klaviyo_arena_t *arena,
     json_t *json);
 
+/*
+ * Takes from "*left" what somebody meets who goes through all of "json": the
+ * bytes of texts, and 16 for each value.  Who lets several places share a node
+ * asks this for each, since the arena pays for it only once.  Returns NGX_OK,
+ * or NGX_DECLINED when there is not as much (counted).
+ */
+ngx_int_t ngx_http_klaviyo_arena_weigh(ngx_http_klaviyo_arena_t *arena,
+    json_t *json, size_t *left);
+
 
 /*
  * Sets "data" from a jansson value that the arena (or somebody who lives

@@ -8,6 +8,7 @@
  */
 
 
+#include "ngx_http_klaviyo_action.h"
 #include "ngx_http_klaviyo_document.h"
 #include "ngx_http_klaviyo_decode.h"
 #include "ngx_http_klaviyo_form.h"
@@ -30,6 +31,7 @@ ngx_http_klaviyo_document_body(ngx_http_klaviyo_arena_t *arena,
 {
     u_char       ch;
     json_t      *json;
+    ngx_int_t    rc;
     ngx_str_t    body;
     ngx_uint_t   limits;
 
@@ -46,12 +48,25 @@ ngx_http_klaviyo_document_body(ngx_http_klaviyo_arena_t *arena,
         limits = arena->limits;
         json = ngx_http_klaviyo_json_parse(arena, &body);
 
+        if (json && action) {
+            return ngx_http_klaviyo_action_json(arena, json);
+        }
+
         if (json || arena->limits != limits) {
             return json;
         }
     }
 
     if (ngx_http_klaviyo_document_is(type, "multipart/form-data")) {
+
+        if (action) {
+            rc = ngx_http_klaviyo_action_multipart(arena, type, &body, &json);
+
+            if (rc != NGX_DECLINED) {
+                return (rc == NGX_OK) ? json : NULL;
+            }
+        }
+
         return ngx_http_klaviyo_document_multipart(arena, type, &body);
     }
 

@@ -22,10 +22,7 @@
 
 #define NGX_HTTP_KLAVIYO_GRAPHQL_NAME_LEN     128
 
-/*
- * bytes and nodes of variables that arguments refer to: they share the nodes,
- * but who writes or searches them goes through each
- */
+/* of variables that arguments refer to */
 #define NGX_HTTP_KLAVIYO_GRAPHQL_WEIGHT       (1024 * 1024)
 
 
@@ -102,8 +99,6 @@ static ngx_int_t ngx_http_klaviyo_graphql_list(
 static ngx_int_t ngx_http_klaviyo_graphql_variable(
     ngx_http_klaviyo_graphql_reader_t *reader, json_t **json);
 static json_t *ngx_http_klaviyo_graphql_get(json_t *object, ngx_str_t *name);
-static ngx_int_t ngx_http_klaviyo_graphql_weigh(
-    ngx_http_klaviyo_graphql_reader_t *reader, json_t *json);
 
 
 #define ngx_http_klaviyo_graphql_is(token, word)                              \
@@ -988,7 +983,9 @@ ngx_http_klaviyo_graphql_variable(ngx_http_klaviyo_graphql_reader_t *reader,
         return NGX_OK;
     }
 
-    if (ngx_http_klaviyo_graphql_weigh(reader, value) != NGX_OK) {
+    if (ngx_http_klaviyo_arena_weigh(reader->arena, value, &reader->weight)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -1012,45 +1009,4 @@ ngx_http_klaviyo_graphql_get(json_t *object, ngx_str_t *name)
     (void) ngx_cpystrn(key, name->data, name->len + 1);
 
     return json_object_get(object, (char *) key);
-}
-
-
-static ngx_int_t
-ngx_http_klaviyo_graphql_weigh(ngx_http_klaviyo_graphql_reader_t *reader,
-    json_t *json)
-{
-    void    *iter;
-    size_t   i, weight;
-
-    weight = 16 + json_string_length(json);
-
-    if (weight > reader->weight) {
-        reader->arena->limits++;
-        return NGX_ERROR;
-    }
-
-    reader->weight -= weight;
-
-    for (i = 0; i < json_array_size(json); i++) {
-
-        if (ngx_http_klaviyo_graphql_weigh(reader, json_array_get(json, i))
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    for (iter = json_object_iter(json);
-         iter;
-         iter = json_object_iter_next(json, iter))
-    {
-        if (ngx_http_klaviyo_graphql_weigh(reader,
-                                           json_object_iter_value(iter))
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
 }
