@@ -14,6 +14,7 @@
 #include "ngx_http_klaviyo_form.h"
 #include "ngx_http_klaviyo_json.h"
 #include "ngx_http_klaviyo_multipart.h"
+#include "ngx_http_klaviyo_turbo.h"
 
 
 static ngx_uint_t ngx_http_klaviyo_document_is(ngx_str_t *type,
@@ -40,6 +41,10 @@ ngx_http_klaviyo_document_body(ngx_http_klaviyo_arena_t *arena,
     if (body.len >= 3 && ngx_memcmp(body.data, "\xEF\xBB\xBF", 3) == 0) {
         body.data += 3;
         body.len -= 3;
+    }
+
+    if (ngx_http_klaviyo_document_is(type, "text/x-script")) {
+        return ngx_http_klaviyo_turbo_parse(arena, &body);
     }
 
     ch = ngx_http_klaviyo_document_first(&body);
