@@ -39,6 +39,7 @@ ngx_http_klaviyo_create_loc_conf(ngx_conf_t *cf)
      *
      *     klcf->account_name = { 0, NULL };
      *     klcf->account = NULL;
+     *     klcf->needs = 0;
      *     klcf->rules, excepts, properties, profiles, consent = NULL;
      *     klcf->parent, server, routes, index = NULL;
      *     klcf->enter, leave, tracked = 0;
@@ -48,6 +49,8 @@ ngx_http_klaviyo_create_loc_conf(ngx_conf_t *cf)
     klcf->identifiers = NGX_CONF_UNSET;
     klcf->identity = NGX_CONF_UNSET_UINT;
     klcf->ignore = NGX_CONF_UNSET_UINT;
+    klcf->request_body_limit = NGX_CONF_UNSET_SIZE;
+    klcf->response_body_limit = NGX_CONF_UNSET_SIZE;
 
     return klcf;
 }
@@ -78,6 +81,13 @@ ngx_http_klaviyo_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                               NGX_HTTP_KLAVIYO_IDENTITY_ALL);
     ngx_conf_merge_uint_value(conf->ignore, prev->ignore,
                               NGX_HTTP_KLAVIYO_IGNORE_ALL);
+    ngx_conf_merge_size_value(conf->request_body_limit,
+                              prev->request_body_limit, 64 * 1024);
+    ngx_conf_merge_size_value(conf->response_body_limit,
+                              prev->response_body_limit, 256 * 1024);
+
+    conf->needs |= prev->needs;
+    kmcf->needs |= conf->needs;
 
     if (conf->consent == NULL) {
         conf->consent = prev->consent;

@@ -46,7 +46,7 @@ static char *ngx_http_klaviyo_identity(ngx_conf_t *cf, ngx_command_t *cmd,
 static char *ngx_http_klaviyo_ignore(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static void ngx_http_klaviyo_compile(ngx_conf_t *cf,
-    ngx_http_klaviyo_compile_t *compile);
+    ngx_http_klaviyo_loc_conf_t *klcf, ngx_http_klaviyo_compile_t *compile);
 static ngx_int_t ngx_http_klaviyo_no_element(
     ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_value_t *value);
 
@@ -183,6 +183,20 @@ static ngx_command_t  ngx_http_klaviyo_commands[] = {
       0,
       NULL },
 
+    { ngx_string("klaviyo_request_body_limit"),
+      NGX_HTTP_KLAVIYO_LEVELS|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_klaviyo_loc_conf_t, request_body_limit),
+      NULL },
+
+    { ngx_string("klaviyo_response_body_limit"),
+      NGX_HTTP_KLAVIYO_LEVELS|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_klaviyo_loc_conf_t, response_body_limit),
+      NULL },
+
     { ngx_string("klaviyo_status"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
       ngx_http_klaviyo_status,
@@ -242,20 +256,6 @@ static ngx_command_t  ngx_http_klaviyo_commands[] = {
       NULL },
 
     { ngx_string("klaviyo_kx"),
-      NGX_HTTP_KLAVIYO_LEVELS|NGX_CONF_ANY,
-      ngx_http_klaviyo_unsupported,
-      0,
-      0,
-      NULL },
-
-    { ngx_string("klaviyo_request_body_limit"),
-      NGX_HTTP_KLAVIYO_LEVELS|NGX_CONF_ANY,
-      ngx_http_klaviyo_unsupported,
-      0,
-      0,
-      NULL },
-
-    { ngx_string("klaviyo_response_body_limit"),
       NGX_HTTP_KLAVIYO_LEVELS|NGX_CONF_ANY,
       ngx_http_klaviyo_unsupported,
       0,
@@ -468,7 +468,7 @@ ngx_http_klaviyo_property(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
     }
 
-    ngx_http_klaviyo_compile(cf, &compile);
+    ngx_http_klaviyo_compile(cf, klcf, &compile);
 
     node = ngx_http_klaviyo_node_add(&compile, klcf->properties);
 
@@ -499,7 +499,7 @@ ngx_http_klaviyo_profile(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
     }
 
-    ngx_http_klaviyo_compile(cf, &compile);
+    ngx_http_klaviyo_compile(cf, klcf, &compile);
 
     profile = ngx_http_klaviyo_profile_add(&compile, klcf->profiles);
 
@@ -543,7 +543,7 @@ ngx_http_klaviyo_consent(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    ngx_http_klaviyo_compile(cf, &compile);
+    ngx_http_klaviyo_compile(cf, klcf, &compile);
 
     if (ngx_http_klaviyo_condition_compile(&compile, c) != NGX_OK
         || ngx_http_klaviyo_no_element(&compile, &c->value) != NGX_OK)
@@ -643,7 +643,8 @@ ngx_http_klaviyo_ignore(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 static void
-ngx_http_klaviyo_compile(ngx_conf_t *cf, ngx_http_klaviyo_compile_t *compile)
+ngx_http_klaviyo_compile(ngx_conf_t *cf, ngx_http_klaviyo_loc_conf_t *klcf,
+    ngx_http_klaviyo_compile_t *compile)
 {
     ngx_http_klaviyo_main_conf_t  *kmcf;
 
@@ -655,6 +656,7 @@ ngx_http_klaviyo_compile(ngx_conf_t *cf, ngx_http_klaviyo_compile_t *compile)
     compile->token = (ngx_str_t *) cf->args->elts + 1;
     compile->last = (ngx_str_t *) cf->args->elts + cf->args->nelts;
     compile->references = &kmcf->references;
+    compile->needs = &klcf->needs;
 }
 
 
@@ -689,6 +691,7 @@ ngx_http_klaviyo_create_main_conf(ngx_conf_t *cf)
      * set by ngx_pcalloc():
      *
      *     kmcf->control = NULL;
+     *     kmcf->needs = 0;
      *     kmcf->spool = NULL;
      *     kmcf->levels = 0;
      *     kmcf->http = NULL;

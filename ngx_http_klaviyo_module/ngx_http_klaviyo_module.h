@@ -28,6 +28,7 @@ typedef struct {
     ngx_array_t                          references;   /* _reference_t */
 
     ngx_http_klaviyo_control_t          *control;
+    ngx_uint_t                           needs;    /* of all levels */
     ngx_path_t                          *spool;
     ngx_msec_t                           drain_timeout;
 
@@ -72,6 +73,11 @@ struct ngx_http_klaviyo_loc_conf_s {
     ngx_flag_t                           identifiers;   /* 1: all */
     ngx_uint_t                           identity;   /* rungs */
     ngx_uint_t                           ignore;
+    size_t                               request_body_limit;
+    size_t                               response_body_limit;
+    ngx_uint_t                           needs;    /* of bodies: what its
+                                                      properties, profiles and
+                                                      consent name */
 
     /* the tree of levels: an inner level has a number of enter..leave */
     ngx_http_klaviyo_loc_conf_t         *parent;

@@ -197,16 +197,6 @@ $table->judge();
 is($table->harness()->read_file('kept.log'), "$kept -\n",
     'captures of the request stay as they were');
 
-# What a later version will have is refused by its name.
-
-for my $name (qw($klaviyo_request_body ${klaviyo_response_body})) {
-    my $said = $table->harness()->test_config($table->config() =~
-        s/klaviyo_property  Shop   \Kacceptance/"of $name"/r);
-
-    like($said, qr/"\$\Q@{[ $name =~ m{(\w+)} ]}\E" is not supported yet in /,
-        "$name is refused");
-}
-
 for my $n (sort { $a <=> $b } keys %who) {
     my ($event) = $table->events($n);
 

@@ -116,6 +116,17 @@ my @rule = (
     [ 'let a @b; let b x;', 'unknown name "@b", it must be @args, @cookies' ],
     [ 'property P @a.b;', 'unknown name "@a"' ],
 
+    # documents of bodies
+
+    (map { [ "property B \@$_.a;" ] } qw(request response graphql jsonld)),
+    (map { [ "property A x;\nproperty B \@$_.;#!",
+             "empty name in \"\@$_.\"" ] }
+        qw(request response graphql jsonld)),
+    [ 'property A @responses;', 'unknown name "@responses"' ],
+    [ 'when not @response.errors[*]; each @graphql; property A'
+        . ' $klaviyo_request_body; property B "<$klaviyo_response_body>";' ],
+    [ 'property A @request.a[;', 'invalid "@request.a[": ' ],
+
     # the profile
 
     [ 'profile email $arg_a; profile location.city x; profile properties.a x;'
@@ -227,11 +238,6 @@ my @rule = (
 
     [ 'once 1h;', '"once" is not supported yet' ],
     [ 'property A $arg_a | recall x;', 'filter "recall" is not supported yet' ],
-    (map { [ "property A x;\nproperty B \@$_.a;#!",
-             "\"\@$_\" is not supported yet in \"\@$_.a\"" ] }
-        qw(request response graphql jsonld)),
-    [ 'when @response;', '"@response" is not supported yet' ],
-    [ 'each @graphql[*];', '"@graphql" is not supported yet' ],
 );
 
 # in a server; the same is said in a location
@@ -301,7 +307,7 @@ my @server = (
     [ 'klaviyo_property A;', 'invalid number of arguments in "klaviyo_prop' ],
     [ 'klaviyo_property A .;', 'no element for ".", it is of an element' ],
     [ 'klaviyo_property A @a;', 'unknown name "@a"' ],
-    [ 'klaviyo_property A @response;', '"@response" is not supported yet' ],
+    [ 'klaviyo_property A @response.a;' ],
     [ 'klaviyo_property A $nobody;', 'unknown variable "$nobody"' ],
     [ 'klaviyo_property A $1;', 'invalid variable "$1"' ],
     [ "klaviyo_property A x;\nklaviyo_property A y;#!",
@@ -325,8 +331,17 @@ my @server = (
         qw(klaviyo_identify klaviyo_subscribe klaviyo_remember)),
     (map { [ "$_ x;", "\"$_\" is not supported yet" ] }
         qw(klaviyo_visitor klaviyo_visitor_cookie klaviyo_memory
-           klaviyo_backlog klaviyo_kx klaviyo_request_body_limit
-           klaviyo_response_body_limit)),
+           klaviyo_backlog klaviyo_kx)),
+
+    # limits
+
+    (map { ([ "${_}_body_limit 16k;" ], [ "${_}_body_limit 0;" ],
+            [ "${_}_body_limit;", 'invalid number of arguments' ],
+            [ "${_}_body_limit 1x;",
+              "\"${_}_body_limit\" directive invalid value" ],
+            [ "${_}_body_limit 1k;\n${_}_body_limit 2k;#!",
+              "\"${_}_body_limit\" directive is duplicate" ]) }
+        qw(klaviyo_request klaviyo_response)),
     [ 'klaviyo_nonsense x;', 'unknown directive "klaviyo_nonsense"' ],
 );
 

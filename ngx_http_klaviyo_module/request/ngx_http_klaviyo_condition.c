@@ -15,6 +15,8 @@
 static ngx_int_t ngx_http_klaviyo_condition_text(
     ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_condition_t *c,
     ngx_uint_t flags);
+static ngx_http_klaviyo_stage_e ngx_http_klaviyo_condition_stage(
+    ngx_http_klaviyo_value_t *value);
 static ngx_int_t ngx_http_klaviyo_condition_any(ngx_http_klaviyo_eval_t *eval,
     ngx_array_t *any);
 static ngx_int_t ngx_http_klaviyo_condition_compare(
@@ -74,7 +76,7 @@ ngx_http_klaviyo_condition_compile(ngx_http_klaviyo_compile_t *compile,
         return NGX_ERROR;
     }
 
-    c->element = (c->value.frames || c->value.each);
+    c->stage = ngx_http_klaviyo_condition_stage(&c->value);
 
     if (compile->token == compile->last) {
         return NGX_OK;
@@ -164,9 +166,26 @@ ngx_http_klaviyo_condition_text(ngx_http_klaviyo_compile_t *compile,
 }
 
 
+static ngx_http_klaviyo_stage_e
+ngx_http_klaviyo_condition_stage(ngx_http_klaviyo_value_t *value)
+{
+    if (value->frames || value->each) {
+        return NGX_HTTP_KLAVIYO_STAGE_ELEMENT;
+    }
+
+    if (value->answer || value->late) {
+        return NGX_HTTP_KLAVIYO_STAGE_ANSWER;
+    }
+
+    return value->body ? NGX_HTTP_KLAVIYO_STAGE_BODY
+                       : NGX_HTTP_KLAVIYO_STAGE_HEAD;
+}
+
+
 ngx_int_t
 ngx_http_klaviyo_conditions_eval(ngx_http_klaviyo_eval_t *eval,
-    ngx_array_t *conditions, ngx_uint_t element)
+    ngx_array_t *conditions, ngx_http_klaviyo_stage_e first,
+    ngx_http_klaviyo_stage_e last)
 {
     ngx_int_t                      rc;
     ngx_uint_t                     i;
@@ -176,7 +195,7 @@ ngx_http_klaviyo_conditions_eval(ngx_http_klaviyo_eval_t *eval,
 
     for (i = 0; i < conditions->nelts; i++) {
 
-        if (c[i].element != element) {
+        if (c[i].stage < first || c[i].stage > last) {
             continue;
         }
 

@@ -9,10 +9,12 @@
  */
 
 
-#include "ngx_http_klaviyo_rule.h"
+#include "ngx_http_klaviyo_request.h"
 #include "ngx_http_klaviyo_decode.h"
 
 
+static ngx_http_klaviyo_said_e ngx_http_klaviyo_eval_said(
+    ngx_http_klaviyo_term_e type);
 static void ngx_http_klaviyo_eval_term(ngx_http_klaviyo_eval_t *eval,
     ngx_http_klaviyo_term_t *term, ngx_http_klaviyo_data_t *data);
 static void ngx_http_klaviyo_eval_string(ngx_http_klaviyo_eval_t *eval,
@@ -79,7 +81,7 @@ ngx_http_klaviyo_eval_term(ngx_http_klaviyo_eval_t *eval,
     ngx_http_klaviyo_term_t *term, ngx_http_klaviyo_data_t *data)
 {
     ngx_uint_t                 n;
-    ngx_http_klaviyo_data_t    named, *document;
+    ngx_http_klaviyo_data_t    said, *document;
     ngx_http_klaviyo_frame_t  *frame;
 
     switch (term->type) {
@@ -92,14 +94,24 @@ ngx_http_klaviyo_eval_term(ngx_http_klaviyo_eval_t *eval,
         document = ngx_http_klaviyo_eval_cookies(eval);
         break;
 
+    case NGX_HTTP_KLAVIYO_TERM_REQUEST:
+    case NGX_HTTP_KLAVIYO_TERM_RESPONSE:
+    case NGX_HTTP_KLAVIYO_TERM_GRAPHQL:
+    case NGX_HTTP_KLAVIYO_TERM_JSONLD:
+        ngx_http_klaviyo_content_said(eval->ctx,
+                                      ngx_http_klaviyo_eval_said(term->type),
+                                      &said);
+        document = &said;
+        break;
+
     case NGX_HTTP_KLAVIYO_TERM_NAME:
-        ngx_http_klaviyo_value_name(eval, term->n, &named);
+        ngx_http_klaviyo_value_name(eval, term->n, &said);
 
         if (eval->slots[term->n].partial) {
-            named.type = NGX_HTTP_KLAVIYO_UNKNOWN;
+            said.type = NGX_HTTP_KLAVIYO_UNKNOWN;
         }
 
-        document = &named;
+        document = &said;
         break;
 
     case NGX_HTTP_KLAVIYO_TERM_ELEMENT:
@@ -123,6 +135,26 @@ ngx_http_klaviyo_eval_term(ngx_http_klaviyo_eval_t *eval,
     }
 
     ngx_http_klaviyo_path_select(eval->arena, term->path, document, data);
+}
+
+
+static ngx_http_klaviyo_said_e
+ngx_http_klaviyo_eval_said(ngx_http_klaviyo_term_e type)
+{
+    switch (type) {
+
+    case NGX_HTTP_KLAVIYO_TERM_REQUEST:
+        return NGX_HTTP_KLAVIYO_SAID_REQUEST;
+
+    case NGX_HTTP_KLAVIYO_TERM_RESPONSE:
+        return NGX_HTTP_KLAVIYO_SAID_RESPONSE;
+
+    case NGX_HTTP_KLAVIYO_TERM_GRAPHQL:
+        return NGX_HTTP_KLAVIYO_SAID_GRAPHQL;
+
+    default: /* NGX_HTTP_KLAVIYO_TERM_JSONLD */
+        return NGX_HTTP_KLAVIYO_SAID_JSONLD;
+    }
 }
 
 
@@ -206,7 +238,15 @@ ngx_http_klaviyo_eval_part(ngx_http_klaviyo_eval_t *eval,
         return NGX_OK;
     }
 
-    ngx_http_klaviyo_value_variable(eval->request, part->index, data);
+    if (part->body) {
+        ngx_http_klaviyo_content_said(eval->ctx,
+                                 (part->body == NGX_HTTP_KLAVIYO_NEED_TEXT)
+                                 ? NGX_HTTP_KLAVIYO_SAID_RESPONSE_TEXT
+                                 : NGX_HTTP_KLAVIYO_SAID_REQUEST_TEXT,
+                                 data);
+    } else {
+        ngx_http_klaviyo_value_variable(eval->request, part->index, data);
+    }
 
     if (ngx_http_klaviyo_data_is_missing(data)) {
         return NGX_DECLINED;

@@ -155,6 +155,7 @@ ngx_http_klaviyo_create_ctx(ngx_http_request_t *r)
     ctx->query = r->args;
     ctx->method_name = r->method_name;
     ctx->method = r->method;
+    ctx->body = (r->headers_in.content_length_n > 0 || r->headers_in.chunked);
 
     ngx_http_klaviyo_arena_init(&ctx->arena, r->pool,
                                 NGX_HTTP_KLAVIYO_ARENA_SIZE);
@@ -193,11 +194,20 @@ ngx_http_klaviyo_get_ctx(ngx_http_request_t *r)
     for (cln = r->pool->cleanup; cln; cln = cln->next) {
 
         if (cln->handler == ngx_http_klaviyo_cleanup_ctx) {
-            return cln->data;
+            ctx = cln->data;
+            break;
         }
     }
 
-    return NULL;
+    if (ctx) {
+
+        /* where the redirect came to is not where the request went to */
+
+        ctx->located = 1;
+        ngx_http_set_ctx(r, ctx, ngx_http_klaviyo_module);
+    }
+
+    return ctx;
 }
 
 
@@ -206,16 +216,30 @@ ngx_http_klaviyo_locate_handler(ngx_http_request_t *r)
 {
     ngx_http_klaviyo_ctx_t  *ctx;
 
-    /* a context that only the pool knows has been through a redirect */
+    /* after a redirect nothing is found here, or what has a location */
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_klaviyo_module);
 
-    if (ctx && !ctx->located) {
-        ctx->located = 1;
-        ctx->conf = ngx_http_get_module_loc_conf(r, ngx_http_klaviyo_module);
+    if (ctx == NULL || !ngx_http_klaviyo_locate(ctx)) {
+        return NGX_DECLINED;
     }
 
-    return NGX_DECLINED;
+    return ngx_http_klaviyo_body_read(ctx);
+}
+
+
+ngx_uint_t
+ngx_http_klaviyo_locate(ngx_http_klaviyo_ctx_t *ctx)
+{
+    if (ctx->located) {
+        return 0;
+    }
+
+    ctx->located = 1;
+    ctx->conf = ngx_http_get_module_loc_conf(ctx->request,
+                                             ngx_http_klaviyo_module);
+
+    return 1;
 }
 
 
@@ -279,7 +303,7 @@ ngx_http_klaviyo_log_handler(ngx_http_request_t *r)
 
     /* nginx may answer as soon as it has found the location */
 
-    (void) ngx_http_klaviyo_locate_handler(r);
+    (void) ngx_http_klaviyo_locate(ctx);
 
     if (ngx_http_klaviyo_scope_enter(ctx, &scope) != NGX_OK) {
         return NGX_OK;

@@ -14,6 +14,7 @@
 
 
 #include "ngx_http_klaviyo_module.h"
+#include "ngx_http_klaviyo_content.h"
 
 
 /* a rule that matched method and path */
@@ -27,12 +28,18 @@ struct ngx_http_klaviyo_candidate_s {
     ngx_str_t                            event_id;   /* of element 0, if it
                                                         was asked for */
     ngx_str_t                            result;
+    ngx_http_klaviyo_slot_t             *slots;    /* names known so far */
+    ngx_http_klaviyo_stage_e             stage;    /* the first that was not
+                                                      judged yet */
+    ngx_uint_t                           reason;   /* if it failed */
     ngx_http_klaviyo_candidate_t        *next;     /* by rule->number */
+
+    unsigned                             failed:1;
 };
 
 
 /* hangs on the request's pool, which internal redirects leave alone */
-typedef struct {
+struct ngx_http_klaviyo_ctx_s {
     ngx_http_request_t                  *request;
     ngx_http_klaviyo_loc_conf_t         *conf;     /* the server's, then of
                                                       the first location */
@@ -40,6 +47,7 @@ typedef struct {
     ngx_http_klaviyo_arena_t             arena;
     ngx_http_klaviyo_slot_t              args;
     ngx_http_klaviyo_slot_t              cookies;
+    ngx_http_klaviyo_content_t          *content;  /* if a rule wants it */
 
     /* as they came */
     ngx_str_t                            uri;
@@ -49,9 +57,11 @@ typedef struct {
 
     ngx_uint_t                           sequence;   /* in default ids */
 
+    unsigned                             body:1;   /* the request has one */
+    unsigned                             asked:1;  /* who wants it */
     unsigned                             located:1;
     unsigned                             logged:1;
-} ngx_http_klaviyo_ctx_t;
+};
 
 
 /* In the server rewrite phase, first: which rules the path meets. */
@@ -63,12 +73,19 @@ ngx_int_t ngx_http_klaviyo_locate_handler(ngx_http_request_t *r);
 /* In the log phase, before access_log: judges, builds and queues events. */
 ngx_int_t ngx_http_klaviyo_log_handler(ngx_http_request_t *r);
 
-/* $klaviyo_url, $klaviyo_result, $klaviyo_event_id; in preconfiguration. */
+/* $klaviyo_url and the others; in preconfiguration. */
 ngx_int_t ngx_http_klaviyo_variables(ngx_conf_t *cf);
 
 /* Whether the rule counts in the context's location. */
 ngx_uint_t ngx_http_klaviyo_rule_counts(ngx_http_klaviyo_ctx_t *ctx,
     ngx_http_klaviyo_rule_t *rule);
+
+/* What the rule and the levels around the location need of the bodies. */
+#define ngx_http_klaviyo_needs(ctx, rule)                                     \
+    ((rule)->needs | (ctx)->conf->needs)
+
+/* Takes the location that nginx has chosen, unless one was taken before. */
+ngx_uint_t ngx_http_klaviyo_locate(ngx_http_klaviyo_ctx_t *ctx);
 
 /* The context of the request, wherever it was redirected to; or NULL. */
 ngx_http_klaviyo_ctx_t *ngx_http_klaviyo_get_ctx(ngx_http_request_t *r);
@@ -86,6 +103,17 @@ void ngx_http_klaviyo_track_init(ngx_uint_t serial);
 /* Judges a candidate, whose captures are set, and queues its events. */
 void ngx_http_klaviyo_track(ngx_http_klaviyo_ctx_t *ctx,
     ngx_http_klaviyo_candidate_t *candidate);
+
+/*
+ * Whether a candidate, whose captures are set, may still match: judges those
+ * of its conditions that need no more than "stage", each once.
+ */
+ngx_uint_t ngx_http_klaviyo_track_judge(ngx_http_klaviyo_ctx_t *ctx,
+    ngx_http_klaviyo_candidate_t *candidate, ngx_http_klaviyo_stage_e stage);
+
+/* Whether the response's status is one that the rule is for. */
+ngx_uint_t ngx_http_klaviyo_track_status(ngx_http_klaviyo_ctx_t *ctx,
+    ngx_http_klaviyo_rule_t *rule);
 
 /*
  * The id of the candidate's first event before it is tracked; empty if its

@@ -510,6 +510,8 @@ ngx_http_klaviyo_rule_compile(ngx_conf_t *cf,
     compile->last = (ngx_str_t *) cf->args->elts + cf->args->nelts;
     compile->names = &reader->rule->names;
     compile->references = reader->references;
+    compile->captures = &reader->rule->captures;
+    compile->needs = &reader->rule->needs;
 }
 
 
@@ -906,7 +908,7 @@ ngx_http_klaviyo_rule_any(ngx_http_klaviyo_compile_t *compile,
     conditions = any->elts;
 
     for (i = 0; i < any->nelts; i++) {
-        c->element |= conditions[i].element;
+        c->stage = ngx_max(c->stage, conditions[i].stage);
     }
 
     return NGX_CONF_OK;
@@ -945,7 +947,9 @@ ngx_http_klaviyo_rule_let(ngx_http_klaviyo_compile_t *compile,
     name->value = value;
     name->each = (value->frames || value->each);
     name->status = value->status;
+    name->body = value->body;
     name->answer = value->answer;
+    name->late = value->late;
 
     return NGX_CONF_OK;
 }

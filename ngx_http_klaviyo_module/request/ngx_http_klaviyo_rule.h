@@ -73,8 +73,8 @@ typedef struct {
     ngx_str_t                            text;
     ngx_http_klaviyo_regex_t            *regex;
     ngx_array_t                         *any;      /* _condition_t */
+    ngx_http_klaviyo_stage_e             stage;    /* when it is judged */
     unsigned                             negate:1;
-    unsigned                             element:1;  /* judged per element */
     unsigned                             present:1;  /* missing is false, with
                                                         "not" too */
 } ngx_http_klaviyo_condition_t;
@@ -111,6 +111,7 @@ typedef struct {
     ngx_http_klaviyo_value_t            *time;
     ngx_http_klaviyo_value_t            *unique_id;
 
+    ngx_uint_t                           needs;    /* of bodies */
     ngx_uint_t                           backfill;   /* UNSET: the account's */
     ngx_uint_t                           ignore;   /* UNSET: the location's */
 
@@ -173,11 +174,12 @@ ngx_int_t ngx_http_klaviyo_condition_judge(ngx_http_klaviyo_condition_t *c,
     ngx_http_klaviyo_data_t *data);
 
 /*
- * The same for all of them that are ("element" 1) or are not judged per
- * element of each: the first that does not hold decides.
+ * The same for all of them that are judged at the stages "first" to "last":
+ * the first that does not hold decides.
  */
 ngx_int_t ngx_http_klaviyo_conditions_eval(ngx_http_klaviyo_eval_t *eval,
-    ngx_array_t *conditions, ngx_uint_t element);
+    ngx_array_t *conditions, ngx_http_klaviyo_stage_e first,
+    ngx_http_klaviyo_stage_e last);
 
 /* What property, object or items gives. */
 void ngx_http_klaviyo_node_eval(ngx_http_klaviyo_eval_t *eval,

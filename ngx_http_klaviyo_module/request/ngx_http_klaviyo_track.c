@@ -47,21 +47,26 @@ typedef struct {
     ngx_int_t                            verdict;  /* why all are skipped, or
                                                       NGX_DECLINED */
     ngx_uint_t                           judged;
-    ngx_uint_t                           queued;
+    ngx_uint_t                           unknown;  /* an "each" is */
 } ngx_http_klaviyo_track_t;
 
 
 static ngx_int_t ngx_http_klaviyo_track_start(ngx_http_klaviyo_track_t *t,
-    ngx_http_klaviyo_ctx_t *ctx, ngx_http_klaviyo_candidate_t *candidate);
+    ngx_http_klaviyo_ctx_t *ctx, ngx_http_klaviyo_candidate_t *candidate,
+    ngx_http_klaviyo_slot_t *slots);
 static void ngx_http_klaviyo_track_each(ngx_http_klaviyo_track_t *t,
     ngx_uint_t n);
 static void ngx_http_klaviyo_track_frame(ngx_http_klaviyo_track_t *t,
     ngx_uint_t n, ngx_http_klaviyo_data_t *element);
 static void ngx_http_klaviyo_track_element(ngx_http_klaviyo_track_t *t);
+static void ngx_http_klaviyo_track_limits(ngx_http_klaviyo_track_t *t,
+    ngx_uint_t limits);
 static ngx_int_t ngx_http_klaviyo_track_conditions(
-    ngx_http_klaviyo_track_t *t, ngx_uint_t element);
+    ngx_http_klaviyo_track_t *t, ngx_http_klaviyo_stage_e first,
+    ngx_http_klaviyo_stage_e last);
 static ngx_int_t ngx_http_klaviyo_track_verdict(ngx_http_klaviyo_track_t *t);
-static ngx_uint_t ngx_http_klaviyo_track_status(ngx_http_klaviyo_track_t *t);
+static ngx_uint_t ngx_http_klaviyo_track_twin(ngx_http_klaviyo_ctx_t *ctx,
+    ngx_uint_t status);
 static void ngx_http_klaviyo_track_skip(ngx_http_klaviyo_track_t *t,
     ngx_uint_t reason);
 static void ngx_http_klaviyo_track_drop(ngx_http_klaviyo_track_t *t,
@@ -119,13 +124,18 @@ ngx_http_klaviyo_track(ngx_http_klaviyo_ctx_t *ctx,
     ngx_uint_t                limits;
     ngx_http_klaviyo_track_t  t;
 
-    if (ngx_http_klaviyo_track_start(&t, ctx, candidate) != NGX_OK) {
+    if (ngx_http_klaviyo_track_start(&t, ctx, candidate, candidate->slots)
+        != NGX_OK)
+    {
+        ngx_http_klaviyo_track_drop(&t, NGX_HTTP_KLAVIYO_DROP_ERROR);
         return;
     }
 
     limits = ctx->arena.limits;
 
-    reason = ngx_http_klaviyo_track_conditions(&t, 0);
+    reason = candidate->failed ? (ngx_int_t) candidate->reason
+             : ngx_http_klaviyo_track_conditions(&t, candidate->stage,
+                                               NGX_HTTP_KLAVIYO_STAGE_ANSWER);
 
     if (reason != NGX_DECLINED) {
         ngx_http_klaviyo_track_skip(&t, reason);
@@ -134,14 +144,13 @@ ngx_http_klaviyo_track(ngx_http_klaviyo_ctx_t *ctx,
         ngx_http_klaviyo_track_each(&t, 0);
 
         if (t.elements == 0) {
-            ngx_http_klaviyo_track_skip(&t, NGX_HTTP_KLAVIYO_SKIP_EMPTY);
+            ngx_http_klaviyo_track_skip(&t, t.unknown
+                                            ? NGX_HTTP_KLAVIYO_SKIP_LIMIT
+                                            : NGX_HTTP_KLAVIYO_SKIP_EMPTY);
         }
     }
 
-    if (ctx->arena.limits != limits) {
-        ngx_http_klaviyo_count_n(t.counters, limited,
-                                 ctx->arena.limits - limits);
-    }
+    ngx_http_klaviyo_track_limits(&t, limits);
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ctx->request->connection->log, 0,
                    "klaviyo track \"%V\": %V, %ui events",
@@ -149,9 +158,63 @@ ngx_http_klaviyo_track(ngx_http_klaviyo_ctx_t *ctx,
 }
 
 
+/* What fails before the response is known keeps the response uncopied. */
+
+ngx_uint_t
+ngx_http_klaviyo_track_judge(ngx_http_klaviyo_ctx_t *ctx,
+    ngx_http_klaviyo_candidate_t *candidate, ngx_http_klaviyo_stage_e stage)
+{
+    ngx_int_t                 reason;
+    ngx_uint_t                limits;
+    ngx_http_klaviyo_track_t  t;
+
+    if (candidate->failed || candidate->stage > stage
+        || candidate->rule->conditions.nelts == 0)
+    {
+        return !candidate->failed;
+    }
+
+    if (ngx_http_klaviyo_track_start(&t, ctx, candidate, candidate->slots)
+        != NGX_OK)
+    {
+        return 0;
+    }
+
+    limits = ctx->arena.limits;
+
+    reason = ngx_http_klaviyo_track_conditions(&t, candidate->stage, stage);
+
+    candidate->slots = t.eval.slots;
+    candidate->stage = stage + 1;
+
+    if (reason != NGX_DECLINED) {
+        candidate->failed = 1;
+        candidate->reason = reason;
+    }
+
+    ngx_http_klaviyo_track_limits(&t, limits);
+
+    return !candidate->failed;
+}
+
+
+static void
+ngx_http_klaviyo_track_limits(ngx_http_klaviyo_track_t *t, ngx_uint_t limits)
+{
+    limits = t->ctx->arena.limits - limits;
+
+    if (limits) {
+        ngx_http_klaviyo_count_n(t->counters, limited, limits);
+    }
+}
+
+
+/* "slots" has the names that are known already, or is NULL. */
+
 static ngx_int_t
 ngx_http_klaviyo_track_start(ngx_http_klaviyo_track_t *t,
-    ngx_http_klaviyo_ctx_t *ctx, ngx_http_klaviyo_candidate_t *candidate)
+    ngx_http_klaviyo_ctx_t *ctx, ngx_http_klaviyo_candidate_t *candidate,
+    ngx_http_klaviyo_slot_t *slots)
 {
     size_t                    size;
     ngx_http_klaviyo_rule_t  *rule;
@@ -171,14 +234,16 @@ ngx_http_klaviyo_track_start(ngx_http_klaviyo_track_t *t,
     t->counters = ngx_http_klaviyo_control_counters(t->conf->control, t->slot);
 
     t->eval.request = ctx->request;
+    t->eval.ctx = ctx;
     t->eval.arena = &ctx->arena;
     t->eval.args = &ctx->args;
     t->eval.cookies = &ctx->cookies;
     t->eval.http_cookie = t->conf->http_cookie;
     t->eval.names = rule->names.elts;
     t->eval.nslots = rule->names.nelts;
+    t->eval.slots = slots;
 
-    if (t->eval.nslots == 0) {
+    if (slots || t->eval.nslots == 0) {
         return NGX_OK;
     }
 
@@ -187,7 +252,6 @@ ngx_http_klaviyo_track_start(ngx_http_klaviyo_track_t *t,
     t->eval.slots = ngx_http_klaviyo_arena_alloc(&ctx->arena, size);
 
     if (t->eval.slots == NULL) {
-        ngx_http_klaviyo_track_drop(t, NGX_HTTP_KLAVIYO_DROP_ERROR);
         return NGX_ERROR;
     }
 
@@ -217,6 +281,7 @@ ngx_http_klaviyo_track_each(ngx_http_klaviyo_track_t *t, ngx_uint_t n)
     ngx_http_klaviyo_value_eval(&t->eval, &each[n], &data);
 
     if (ngx_http_klaviyo_data_is_missing(&data)) {
+        t->unknown |= (data.type == NGX_HTTP_KLAVIYO_UNKNOWN);
         return;
     }
 
@@ -274,7 +339,9 @@ ngx_http_klaviyo_track_element(ngx_http_klaviyo_track_t *t)
     ngx_int_t                 reason;
     ngx_http_klaviyo_event_t  event;
 
-    reason = ngx_http_klaviyo_track_conditions(t, 1);
+    reason = ngx_http_klaviyo_track_conditions(t,
+                                              NGX_HTTP_KLAVIYO_STAGE_ELEMENT,
+                                              NGX_HTTP_KLAVIYO_STAGE_ELEMENT);
 
     if (reason == NGX_DECLINED) {
         reason = ngx_http_klaviyo_track_verdict(t);
@@ -317,10 +384,10 @@ ngx_http_klaviyo_track_element(ngx_http_klaviyo_track_t *t)
 
 static ngx_int_t
 ngx_http_klaviyo_track_conditions(ngx_http_klaviyo_track_t *t,
-    ngx_uint_t element)
+    ngx_http_klaviyo_stage_e first, ngx_http_klaviyo_stage_e last)
 {
     switch (ngx_http_klaviyo_conditions_eval(&t->eval, &t->rule->conditions,
-                                             element))
+                                             first, last))
     {
     case NGX_OK:
         return NGX_DECLINED;
@@ -349,7 +416,7 @@ ngx_http_klaviyo_track_verdict(ngx_http_klaviyo_track_t *t)
 
     t->judged = 1;
 
-    if (!ngx_http_klaviyo_track_status(t)) {
+    if (!ngx_http_klaviyo_track_status(t->ctx, t->rule)) {
         t->verdict = NGX_HTTP_KLAVIYO_SKIP_STATUS;
         return t->verdict;
     }
@@ -368,7 +435,9 @@ ngx_http_klaviyo_track_verdict(ngx_http_klaviyo_track_t *t)
     t->verdict = ngx_http_klaviyo_noise(t->ctx->request, ignore, &optout);
 
     if (t->verdict == NGX_DECLINED && klcf->consent
-        && (ngx_http_klaviyo_conditions_eval(&t->eval, klcf->consent, 0)
+        && (ngx_http_klaviyo_conditions_eval(&t->eval, klcf->consent,
+                                             NGX_HTTP_KLAVIYO_STAGE_HEAD,
+                                             NGX_HTTP_KLAVIYO_STAGE_ANSWER)
             != NGX_OK))
     {
         t->verdict = NGX_HTTP_KLAVIYO_SKIP_CONSENT;
@@ -378,26 +447,57 @@ ngx_http_klaviyo_track_verdict(ngx_http_klaviyo_track_t *t)
 }
 
 
-static ngx_uint_t
-ngx_http_klaviyo_track_status(ngx_http_klaviyo_track_t *t)
+ngx_uint_t
+ngx_http_klaviyo_track_status(ngx_http_klaviyo_ctx_t *ctx,
+    ngx_http_klaviyo_rule_t *rule)
 {
     ngx_uint_t           status;
     ngx_http_request_t  *r;
 
-    if (t->rule->status) {
+    if (rule->status) {
         return 1;
     }
 
-    r = t->ctx->request;
+    r = ctx->request;
     status = r->err_status ? r->err_status : r->headers_out.status;
 
     if ((status >= 200 && status < 300) || status == NGX_HTTP_NOT_MODIFIED) {
-        return 1;
+        return !ngx_http_klaviyo_track_twin(ctx, status);
     }
 
-    return r->method == NGX_HTTP_POST
+    return ctx->method == NGX_HTTP_POST
            && (status == NGX_HTTP_MOVED_TEMPORARILY
                || status == NGX_HTTP_SEE_OTHER);
+}
+
+
+/*
+ * React Router fetches the data of a page from "/page.data", and is told with
+ * a status of 2xx that it has moved: then no page was shown.
+ */
+
+static ngx_uint_t
+ngx_http_klaviyo_track_twin(ngx_http_klaviyo_ctx_t *ctx, ngx_uint_t status)
+{
+    ngx_str_t   *uri;
+    ngx_list_t  *headers;
+
+    static ngx_str_t  redirect = ngx_string("x-remix-redirect");
+    static ngx_str_t  remix = ngx_string("x-remix-status");
+
+    uri = &ctx->uri;
+
+    if (ctx->method != NGX_HTTP_GET || uri->len < sizeof(".data")
+        || ngx_strncmp(uri->data + uri->len - 5, ".data", 5) != 0)
+    {
+        return 0;
+    }
+
+    headers = &ctx->request->headers_out.headers;
+
+    return status == NGX_HTTP_ACCEPTED
+           || ngx_http_klaviyo_content_header(headers, &redirect)
+           || ngx_http_klaviyo_content_header(headers, &remix);
 }
 
 
@@ -858,7 +958,10 @@ ngx_http_klaviyo_track_id(ngx_http_klaviyo_ctx_t *ctx,
     if (candidate->event_id.len == 0) {
 
         if (candidate->rule->answer
-            || ngx_http_klaviyo_track_start(&t, ctx, candidate) != NGX_OK)
+            || (candidate->rule->unique_id && candidate->rule->unique_id->body
+                && !ngx_http_klaviyo_body_known(ctx))
+            || ngx_http_klaviyo_track_start(&t, ctx, candidate, NULL)
+               != NGX_OK)
         {
             return NGX_DECLINED;
         }

@@ -9,7 +9,7 @@
  */
 
 
-#include "ngx_http_klaviyo_value.h"
+#include "ngx_http_klaviyo_rule.h"
 
 
 static ngx_int_t ngx_http_klaviyo_term_compile(
@@ -40,8 +40,12 @@ static ngx_int_t ngx_http_klaviyo_term_literal(
     ngx_str_t *token, u_char **pp);
 static ngx_int_t ngx_http_klaviyo_term_pipe(
     ngx_http_klaviyo_compile_t *compile, ngx_str_t *token);
-static void ngx_http_klaviyo_value_mark(ngx_http_klaviyo_value_t *value,
-    ngx_str_t *name);
+static void ngx_http_klaviyo_value_mark(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_value_t *value, ngx_http_klaviyo_part_t *part);
+static ngx_uint_t ngx_http_klaviyo_value_early(
+    ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_part_t *part);
+static void ngx_http_klaviyo_value_needs(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_value_t *value, ngx_uint_t needs);
 static ngx_int_t ngx_http_klaviyo_step_compile(
     ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_value_t *value);
 static ngx_int_t ngx_http_klaviyo_step_args(
@@ -60,6 +64,11 @@ static ngx_uint_t ngx_http_klaviyo_value_known(
     ((s)->len == sizeof(text) - 1                                             \
      && ngx_strncmp((s)->data, text, sizeof(text) - 1) == 0)
 
+/* nginx's names of variables have no case */
+#define ngx_http_klaviyo_is_variable(s, text)                                 \
+    ((s)->len == sizeof(text) - 1                                             \
+     && ngx_strncasecmp((s)->data, (u_char *) text, sizeof(text) - 1) == 0)
+
 
 static char  *ngx_http_klaviyo_args[] = {
     "no argument", "a path", "a pattern", "a glob", "a separator",
@@ -72,9 +81,27 @@ static ngx_str_t  ngx_http_klaviyo_operators[] = {
     ngx_string(">"), ngx_string(">="), ngx_null_string
 };
 
-static ngx_str_t  ngx_http_klaviyo_documents[] = {
-    ngx_string("request"), ngx_string("response"), ngx_string("graphql"),
-    ngx_string("jsonld"), ngx_null_string
+typedef struct {
+    ngx_str_t                            name;
+    ngx_http_klaviyo_term_e              type;
+    ngx_uint_t                           needs;
+} ngx_http_klaviyo_document_t;
+
+
+static ngx_http_klaviyo_document_t  ngx_http_klaviyo_documents[] = {
+
+    { ngx_string("args"), NGX_HTTP_KLAVIYO_TERM_ARGS, 0 },
+    { ngx_string("cookies"), NGX_HTTP_KLAVIYO_TERM_COOKIES, 0 },
+    { ngx_string("request"), NGX_HTTP_KLAVIYO_TERM_REQUEST,
+      NGX_HTTP_KLAVIYO_NEED_REQUEST },
+    { ngx_string("graphql"), NGX_HTTP_KLAVIYO_TERM_GRAPHQL,
+      NGX_HTTP_KLAVIYO_NEED_REQUEST },
+    { ngx_string("response"), NGX_HTTP_KLAVIYO_TERM_RESPONSE,
+      NGX_HTTP_KLAVIYO_NEED_RESPONSE },
+    { ngx_string("jsonld"), NGX_HTTP_KLAVIYO_TERM_JSONLD,
+      NGX_HTTP_KLAVIYO_NEED_JSONLD },
+
+    { ngx_null_string, NGX_HTTP_KLAVIYO_TERM_NAME, 0 }
 };
 
 /* variables that have no value before the response's headers are sent */
@@ -84,6 +111,21 @@ static ngx_str_t  ngx_http_klaviyo_late[] = {
     ngx_string("request_time"), ngx_string("request_completion"),
     ngx_string("request_length"), ngx_string("klaviyo_result"),
     ngx_null_string
+};
+
+/*
+ * variables that are the same from the request's arrival on; one of a map or of
+ * another module may depend on the response.  With "_" at its end, all that
+ * begin so.
+ */
+static ngx_str_t  ngx_http_klaviyo_early[] = {
+    ngx_string("arg_"), ngx_string("http_"), ngx_string("cookie_"),
+    ngx_string("args"), ngx_string("query_string"), ngx_string("is_args"),
+    ngx_string("uri"), ngx_string("document_uri"), ngx_string("request_uri"),
+    ngx_string("request_method"), ngx_string("host"), ngx_string("scheme"),
+    ngx_string("https"), ngx_string("server_name"), ngx_string("server_port"),
+    ngx_string("content_type"), ngx_string("content_length"),
+    ngx_string("hostname"), ngx_string("klaviyo_url"), ngx_null_string
 };
 
 
@@ -227,8 +269,9 @@ ngx_http_klaviyo_term_document(ngx_http_klaviyo_compile_t *compile,
     ngx_http_klaviyo_value_t *value, ngx_http_klaviyo_term_t *term,
     ngx_str_t *token)
 {
-    u_char     *p, *last;
-    ngx_str_t   name, path, *document;
+    u_char                       *p, *last;
+    ngx_str_t                     name, path;
+    ngx_http_klaviyo_document_t  *document;
 
     p = token->data + 1;
     last = token->data + token->len;
@@ -248,23 +291,19 @@ ngx_http_klaviyo_term_document(ngx_http_klaviyo_compile_t *compile,
     path.data = p;
     path.len = last - p;
 
-    for (document = ngx_http_klaviyo_documents; document->len; document++) {
-
-        if (document->len == name.len
-            && ngx_strncmp(document->data, name.data, name.len) == 0)
+    for (document = ngx_http_klaviyo_documents; document->name.len;
+         document++)
+    {
+        if (document->name.len == name.len
+            && ngx_strncmp(document->name.data, name.data, name.len) == 0)
         {
-            ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
-                               "\"@%V\" is not supported yet in \"%V\"",
-                               &name, token);
-            return NGX_ERROR;
+            break;
         }
     }
 
-    if (ngx_http_klaviyo_is(&name, "args")) {
-        term->type = NGX_HTTP_KLAVIYO_TERM_ARGS;
-
-    } else if (ngx_http_klaviyo_is(&name, "cookies")) {
-        term->type = NGX_HTTP_KLAVIYO_TERM_COOKIES;
+    if (document->name.len) {
+        term->type = document->type;
+        ngx_http_klaviyo_value_needs(compile, value, document->needs);
 
     } else if (ngx_http_klaviyo_term_name(compile, value, term, &name)
                != NGX_OK)
@@ -303,7 +342,9 @@ ngx_http_klaviyo_term_name(ngx_http_klaviyo_compile_t *compile,
 
                 value->each |= names[i].each;
                 value->status |= names[i].status;
+                value->body |= names[i].body;
                 value->answer |= names[i].answer;
+                value->late |= names[i].late;
 
                 return NGX_OK;
             }
@@ -311,9 +352,10 @@ ngx_http_klaviyo_term_name(ngx_http_klaviyo_compile_t *compile,
     }
 
     ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
-                       "unknown name \"@%V\", it must be @args, @cookies or "
-                       "the name of a let, object or items above; a text "
-                       "begins with \"\\@\"", name);
+                       "unknown name \"@%V\", it must be @args, @cookies, "
+                       "@request, @response, @graphql, @jsonld or the name "
+                       "of a let, object or items above; a text begins with "
+                       "\"\\@\"", name);
 
     return NGX_ERROR;
 }
@@ -488,7 +530,7 @@ ngx_http_klaviyo_term_variable(ngx_http_klaviyo_compile_t *compile,
     reference->file = compile->cf->conf_file->file.name;
     reference->line = compile->cf->conf_file->line;
 
-    ngx_http_klaviyo_value_mark(value, &name);
+    ngx_http_klaviyo_value_mark(compile, value, part);
 
     *pp = p + brace;
 
@@ -504,15 +546,6 @@ ngx_http_klaviyo_term_refuse(ngx_http_klaviyo_compile_t *compile,
         ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
                            "invalid variable \"$%V\" in \"%V\", name the "
                            "capture: (?<name>...)", name, token);
-        return NGX_ERROR;
-    }
-
-    if (ngx_http_klaviyo_is(name, "klaviyo_request_body")
-        || ngx_http_klaviyo_is(name, "klaviyo_response_body"))
-    {
-        ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
-                           "\"$%V\" is not supported yet in \"%V\"", name,
-                           token);
         return NGX_ERROR;
     }
 
@@ -628,13 +661,26 @@ ngx_http_klaviyo_term_pipe(ngx_http_klaviyo_compile_t *compile,
 
 
 static void
-ngx_http_klaviyo_value_mark(ngx_http_klaviyo_value_t *value, ngx_str_t *name)
+ngx_http_klaviyo_value_mark(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_value_t *value, ngx_http_klaviyo_part_t *part)
 {
-    ngx_str_t  *late;
+    ngx_str_t  *late, *name;
 
-    if (name->len == 6
-        && ngx_strncasecmp(name->data, (u_char *) "status", 6) == 0)
-    {
+    name = &part->text;
+
+    if (ngx_http_klaviyo_is_variable(name, "klaviyo_request_body")) {
+        part->body = NGX_HTTP_KLAVIYO_NEED_REQUEST;
+        ngx_http_klaviyo_value_needs(compile, value, part->body);
+        return;
+    }
+
+    if (ngx_http_klaviyo_is_variable(name, "klaviyo_response_body")) {
+        part->body = NGX_HTTP_KLAVIYO_NEED_TEXT;
+        ngx_http_klaviyo_value_needs(compile, value, part->body);
+        return;
+    }
+
+    if (ngx_http_klaviyo_is_variable(name, "status")) {
         value->status = 1;
     }
 
@@ -647,6 +693,55 @@ ngx_http_klaviyo_value_mark(ngx_http_klaviyo_value_t *value, ngx_str_t *name)
             return;
         }
     }
+
+    value->late |= !ngx_http_klaviyo_value_early(compile, part);
+}
+
+
+static ngx_uint_t
+ngx_http_klaviyo_value_early(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_part_t *part)
+{
+    ngx_str_t                   *early, *name;
+    ngx_uint_t                   i;
+    ngx_http_klaviyo_capture_t  *capture;
+
+    name = &part->text;
+
+    for (early = ngx_http_klaviyo_early; early->len; early++) {
+
+        if (name->len >= early->len
+            && (name->len == early->len || early->data[early->len - 1] == '_')
+            && ngx_strncasecmp(name->data, early->data, early->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    if (compile->captures == NULL) {
+        return 0;
+    }
+
+    capture = compile->captures->elts;
+
+    for (i = 0; i < compile->captures->nelts; i++) {
+        if (capture[i].index == part->index) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static void
+ngx_http_klaviyo_value_needs(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_value_t *value, ngx_uint_t needs)
+{
+    *compile->needs |= needs;
+
+    value->body |= ((needs & NGX_HTTP_KLAVIYO_NEED_REQUEST) != 0);
+    value->answer |= ((needs & NGX_HTTP_KLAVIYO_NEED_ANSWER) != 0);
 }
 
 

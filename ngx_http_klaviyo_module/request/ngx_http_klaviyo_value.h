@@ -19,6 +19,18 @@
 #include "ngx_http_klaviyo_filter.h"
 
 
+/* what of the bodies a value, or one of a rule's or a level's, names */
+#define NGX_HTTP_KLAVIYO_NEED_REQUEST    0x01
+#define NGX_HTTP_KLAVIYO_NEED_RESPONSE   0x02    /* @response */
+#define NGX_HTTP_KLAVIYO_NEED_JSONLD     0x04
+#define NGX_HTTP_KLAVIYO_NEED_TEXT       0x08    /* $klaviyo_response_body */
+
+#define NGX_HTTP_KLAVIYO_NEED_ANSWER                                          \
+    (NGX_HTTP_KLAVIYO_NEED_RESPONSE|NGX_HTTP_KLAVIYO_NEED_JSONLD              \
+     |NGX_HTTP_KLAVIYO_NEED_TEXT)
+
+
+typedef struct ngx_http_klaviyo_ctx_s  ngx_http_klaviyo_ctx_t;
 typedef struct ngx_http_klaviyo_eval_s  ngx_http_klaviyo_eval_t;
 
 
@@ -35,9 +47,22 @@ typedef enum {
     NGX_HTTP_KLAVIYO_TERM_STRING = 0,    /* constant, or with variables */
     NGX_HTTP_KLAVIYO_TERM_ARGS,          /* @args */
     NGX_HTTP_KLAVIYO_TERM_COOKIES,       /* @cookies */
+    NGX_HTTP_KLAVIYO_TERM_REQUEST,       /* @request */
+    NGX_HTTP_KLAVIYO_TERM_RESPONSE,      /* @response */
+    NGX_HTTP_KLAVIYO_TERM_GRAPHQL,       /* @graphql */
+    NGX_HTTP_KLAVIYO_TERM_JSONLD,        /* @jsonld */
     NGX_HTTP_KLAVIYO_TERM_NAME,          /* @NAME: a let, object or items */
     NGX_HTTP_KLAVIYO_TERM_ELEMENT        /* .path and ..path */
 } ngx_http_klaviyo_term_e;
+
+
+/* when a value is known, and a condition judged */
+typedef enum {
+    NGX_HTTP_KLAVIYO_STAGE_HEAD = 0,     /* the request's line and headers */
+    NGX_HTTP_KLAVIYO_STAGE_BODY,         /* the request's body */
+    NGX_HTTP_KLAVIYO_STAGE_ANSWER,       /* the response, or we can't tell */
+    NGX_HTTP_KLAVIYO_STAGE_ELEMENT       /* the element of each */
+} ngx_http_klaviyo_stage_e;
 
 
 /* a piece of a string: a literal text, or a variable */
@@ -45,6 +70,9 @@ typedef struct {
     ngx_str_t                            text;
     ngx_int_t                            index;    /* NGX_ERROR: literal */
     ngx_uint_t                           decode;   /* $arg_x */
+    ngx_uint_t                           body;     /* the one that is a raw
+                                                      body: NEED_REQUEST or
+                                                      NEED_TEXT */
 } ngx_http_klaviyo_part_t;
 
 
@@ -77,8 +105,11 @@ typedef struct {
     unsigned                             each:1;   /* differs per element of
                                                       each, by a @NAME */
     unsigned                             status:1;   /* reads $status */
+    unsigned                             body:1;   /* reads the request's */
     unsigned                             answer:1;   /* not known before the
                                                         response's headers */
+    unsigned                             late:1;   /* has a variable that may
+                                                      depend on them */
 } ngx_http_klaviyo_value_t;
 
 
@@ -90,7 +121,9 @@ typedef struct {
 
     unsigned                             each:1;
     unsigned                             status:1;
+    unsigned                             body:1;
     unsigned                             answer:1;
+    unsigned                             late:1;
 } ngx_http_klaviyo_name_t;
 
 
@@ -109,6 +142,9 @@ typedef struct {
     ngx_str_t                           *last;     /* after the last one */
     ngx_array_t                         *names;    /* _name_t, or NULL */
     ngx_array_t                         *references;   /* _reference_t */
+    ngx_array_t                         *captures;   /* _capture_t, or NULL */
+    ngx_uint_t                          *needs;    /* grows by what the value
+                                                      needs of bodies */
     ngx_str_t                            element;  /* the term that needs most
                                                       of value->frames */
     unsigned                             operators:1;  /* stop before one */
@@ -135,6 +171,7 @@ typedef struct {
 /* one rule in one request */
 struct ngx_http_klaviyo_eval_s {
     ngx_http_request_t                  *request;
+    ngx_http_klaviyo_ctx_t              *ctx;      /* has the bodies */
     ngx_http_klaviyo_arena_t            *arena;
     ngx_http_klaviyo_slot_t             *args;     /* @args, once decoded */
     ngx_http_klaviyo_slot_t             *cookies;

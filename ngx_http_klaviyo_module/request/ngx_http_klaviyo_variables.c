@@ -4,7 +4,7 @@
  */
 
 /*
- * $klaviyo_url, $klaviyo_result and $klaviyo_event_id.
+ * $klaviyo_url, $klaviyo_result, $klaviyo_event_id, and the bodies as texts.
  */
 
 
@@ -17,6 +17,8 @@ static ngx_int_t ngx_http_klaviyo_url_variable(ngx_http_request_t *r,
 static ngx_int_t ngx_http_klaviyo_result_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_klaviyo_event_id_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_klaviyo_body_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static void ngx_http_klaviyo_url_host(ngx_http_request_t *r, ngx_str_t *host,
     ngx_str_t *port);
@@ -34,6 +36,14 @@ static ngx_http_variable_t  ngx_http_klaviyo_vars[] = {
 
     { ngx_string("klaviyo_event_id"), NULL,
       ngx_http_klaviyo_event_id_variable, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("klaviyo_request_body"), NULL,
+      ngx_http_klaviyo_body_variable, NGX_HTTP_KLAVIYO_SAID_REQUEST_TEXT,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("klaviyo_response_body"), NULL,
+      ngx_http_klaviyo_body_variable, NGX_HTTP_KLAVIYO_SAID_RESPONSE_TEXT,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
       ngx_http_null_variable
 };
@@ -245,6 +255,33 @@ ngx_http_klaviyo_event_id_variable(ngx_http_request_t *r,
 
     if (rc == NGX_OK) {
         ngx_http_klaviyo_set_variable(v, id.data, id.len);
+    }
+
+    return NGX_OK;
+}
+
+
+/* What a rule had copied; nothing is copied for the variable's sake. */
+
+static ngx_int_t
+ngx_http_klaviyo_body_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_http_klaviyo_ctx_t   *ctx;
+    ngx_http_klaviyo_data_t   text;
+
+    v->not_found = 1;
+
+    ctx = ngx_http_klaviyo_get_ctx(r->main);
+
+    if (ctx == NULL || ctx->content == NULL) {
+        return NGX_OK;
+    }
+
+    ngx_http_klaviyo_content_said(ctx, data, &text);
+
+    if (!ngx_http_klaviyo_data_is_missing(&text)) {
+        ngx_http_klaviyo_set_variable(v, text.text.data, text.text.len);
     }
 
     return NGX_OK;

@@ -6,7 +6,11 @@ package Test::Nginx::Klaviyo::HTTP2;
 # connection, and their statuses and bodies.
 #
 #   my @answers = Test::Nginx::Klaviyo::HTTP2::get($port,
-#       [ '/a', 'x-case' => 1 ], [ '/b', 'x-case' => 2 ]);
+#       [ '/a', 'x-case' => 1 ], [ '/b', 'x-case' => 2 ],
+#       [ '/c', ':method' => 'POST', ':body' => [ 'a', 'b' ] ]);
+#
+# The parts of a body are frames; all bodies together have at most 65,535
+# bytes, each frame 16,384.
 
 ###############################################################################
 
@@ -32,12 +36,20 @@ sub get {
         my ($uri, %headers) = @{$requests[$i]};
         my $stream = 2 * $i + 1;
 
+        my $method = delete $headers{':method'} // 'GET';
+        my @body = @{delete $headers{':body'} || []};
+
         $streams{$stream} = $answers[$i] = { ended => 0, body => '' };
 
-        $text .= frame(HEADERS, END_STREAM | END_HEADERS, $stream,
-            join '', literal(':method' => 'GET'), literal(':scheme' => 'http'),
+        $text .= frame(HEADERS, (@body ? 0 : END_STREAM) | END_HEADERS,
+            $stream,
+            join '', literal(':method' => $method),
+                literal(':scheme' => 'http'),
                 literal(':authority' => 'localhost'), literal(':path' => $uri),
                 map { literal($_ => $headers{$_}) } sort keys %headers);
+
+        $text .= frame(DATA, $_ == $#body ? END_STREAM : 0, $stream, $body[$_])
+            for 0 .. $#body;
     }
 
     $c->send($text);
