@@ -56,6 +56,9 @@ sub server {
 
     my $parent = getppid();
 
+    # one signal ends those of the connections, too
+    setpgrp;
+
     $SIG{$_} = 'DEFAULT' for qw(INT TERM HUP);
     $SIG{CHLD} = 'IGNORE';
     $SIG{PIPE} = 'IGNORE';
@@ -224,7 +227,7 @@ my $main = $$;
 END {
     if ($$ == $main) {
         local $?;
-        kill 'KILL', @pids;
+        kill 'KILL', map { ($_, -$_) } @pids;
         waitpid $_, 0 for @pids;
     }
 }
