@@ -153,8 +153,8 @@ BROTLI :=		$(shell echo '\#include <brotli/encode.h>' \
 				| $(CC) -E -o /dev/null - 2> /dev/null && echo 1)
 UNIT_CFLAGS +=		$(if $(BROTLI),-DNGX_HTTP_KLAVIYO_BROTLI=1)
 
-UNIT_LIBS =		$(if $(BROTLI),-lbrotlidec -lbrotlienc) -lcmocka -lcurl -ljansson -lpcre2-8 -lssl -lcrypto -lz \
-			-lcrypt -lpthread -ldl
+UNIT_LIBS =		$(if $(BROTLI),-lbrotlidec -lbrotlienc) -lcmocka \
+			-lcurl -ljansson -lpcre2-8 -lssl -lcrypto -lz -lcrypt -lpthread -ldl
 
 unit:	unit-build
 	@prove -I t/lib t/unit.t

@@ -174,6 +174,12 @@ http {
 
 EOF
 
+# not every nginx has these modules
+my $built = (Test::Nginx::Klaviyo->new(module => 0)->nginx('-V'))[1];
+
+$config =~ s/^.*\bsub_filter.*\n//gm if $built !~ /--with-http_sub_module/;
+$config =~ s/^.*\bgunzip  .*\n//gm if $built !~ /--with-http_gunzip_module/;
+
 my $rule = 'klaviyo_track All GET POST { when not @response.errors[*];'
     . ' property A @request.a; property B @response.a; property C'
     . ' @jsonld.Product.name; property D $klaviyo_request_body; property E'

@@ -70,6 +70,12 @@ EOS
 
 my $t = $table->harness();
 
+# not every nginx has these modules
+my $built = ($t->nginx('-V'))[1];
+my %has = map { $_ => scalar $built =~ /--with-http_${_}_module\b/ }
+    qw(gunzip sub);
+my $gunzip = $has{gunzip} ? 'gunzip on;' : '';
+
 # What upstreams answer: by name, head and body.
 
 my %raw;
@@ -125,7 +131,8 @@ for my $name (qw(length chunked close)) {
                  . ' proxy_buffer_size 1k; proxy_busy_buffers_size 2k;',
                  'gzip on;', 'sendfile on; tcp_nopush on;',
                  'proxy_cache cache; proxy_cache_valid 1h;',
-                 'sub_filter n N; sub_filter_types *; sub_filter_once off;',
+                 $has{sub} ? 'sub_filter n N; sub_filter_types *;'
+                     . ' sub_filter_once off;' : (),
                  'ssi on; ssi_types *;', 'add_header X-A b;')
     {
         push @whole, $table->add("$name: $how", $rule, undef,
@@ -277,7 +284,7 @@ for my $name (sort keys %encoded) {
 
     $table->add("encoded: $name$_", $rule, undef, events => [ $said ],
         answer => from("encoded_$name" . ($_ ? '?piece=1' : ''),
-                       'proxy_buffering off; gzip on; gunzip on;'))
+                       "proxy_buffering off; gzip on; $gunzip"))
         for '', ', byte by byte';
 }
 
