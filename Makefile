@@ -148,13 +148,15 @@ UNIT_INCS =		$(addprefix -I ,$(sort $(dir $(SRCS) $(HDRS)))) \
 UNIT_CFLAGS =		-g -O1 $(ASAN) $(UBSAN) -W -Wall -Wpointer-arith \
 			-Wno-unused-parameter -Werror -DNGX_DEBUG_PALLOC=1 \
 			-MMD -MP
+
 # as the module's own configuration finds it
 BROTLI :=		$(shell echo '\#include <brotli/encode.h>' \
 				| $(CC) -E -o /dev/null - 2> /dev/null && echo 1)
 UNIT_CFLAGS +=		$(if $(BROTLI),-DNGX_HTTP_KLAVIYO_BROTLI=1)
 
 UNIT_LIBS =		$(if $(BROTLI),-lbrotlidec -lbrotlienc) -lcmocka \
-			-lcurl -ljansson -lpcre2-8 -lssl -lcrypto -lz -lcrypt -lpthread -ldl
+			-lcurl -ljansson -lpcre2-8 -lssl -lcrypto -lz \
+			-lcrypt -lpthread -ldl
 
 unit:	unit-build
 	@prove -I t/lib t/unit.t

@@ -110,6 +110,10 @@ limited(2, 'response: small', $response, events => [ '{"Z":"z"}' ],
 limited(2, 'response: off', $response, events => [ '{"Z":"z"}' ],
     level => 'klaviyo_response_body_limit 0;',
     answer => 'return 200 "{\"a\":1}"');
+limited(1, 'a page: off', 'property J @jsonld.Product.name; property Z z;',
+    level => 'klaviyo_response_body_limit 0;', events => [ '{"Z":"z"}' ],
+    answer => 'default_type text/html; return 200 "<script type=\'application/'
+        . 'ld+json\'>{\"@type\":\"Product\",\"name\":\"x\"}</script>"');
 limited(0, 'response: large', 'property A @response.a;',
     level => 'klaviyo_response_body_limit 1m;', events => [ '{"A":"b"}' ],
     answer => raw('large', 'application/json', json(900_000), ''));

@@ -34,6 +34,8 @@ static void ngx_http_klaviyo_answer_scan(ngx_http_klaviyo_content_t *content,
     u_char *p, u_char *last);
 static ngx_int_t ngx_http_klaviyo_answer_feed(void *data, u_char *p,
     u_char *last);
+static void ngx_http_klaviyo_answer_reset(
+    ngx_http_klaviyo_content_t *content);
 static void ngx_http_klaviyo_answer_close(
     ngx_http_klaviyo_content_t *content);
 
@@ -138,9 +140,7 @@ ngx_http_klaviyo_answer_header_filter(ngx_http_request_t *r)
     /* a filter may have made another response of the one before */
 
     if (ctx->content) {
-        ngx_http_klaviyo_answer_close(ctx->content);
-        ngx_memzero(&ctx->content->response, sizeof(ngx_http_klaviyo_copy_t));
-        ctx->content->jsonld = NULL;
+        ngx_http_klaviyo_answer_reset(ctx->content);
     }
 
     if (!ngx_http_klaviyo_answer_named(ctx)) {
@@ -508,6 +508,21 @@ ngx_http_klaviyo_answer_feed(void *data, u_char *p, u_char *last)
     }
 
     return NGX_OK;
+}
+
+
+static void
+ngx_http_klaviyo_answer_reset(ngx_http_klaviyo_content_t *content)
+{
+    ngx_http_klaviyo_answer_close(content);
+    ngx_http_klaviyo_copy_drop(&content->response);
+
+    ngx_memzero(&content->response, sizeof(ngx_http_klaviyo_copy_t));
+
+    content->jsonld = NULL;
+    content->decoder = NULL;
+    content->cut = 0;
+    content->broken = 0;
 }
 
 

@@ -191,7 +191,8 @@ ngx_http_klaviyo_body_known(ngx_http_klaviyo_ctx_t *ctx)
 
 /*
  * A location with a handler of its own (proxy_pass) reads the body or has
- * reasons not to, and PUT is left to those who want it in a file.
+ * reasons not to.  PUT is left to those who want it in a file; and no files are
+ * made that are meant to stay.
  */
 
 ngx_int_t
@@ -211,7 +212,7 @@ ngx_http_klaviyo_body_read(ngx_http_klaviyo_ctx_t *ctx)
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
-    if (clcf->handler) {
+    if (clcf->handler || clcf->client_body_in_file_only) {
         return NGX_DECLINED;
     }
 
