@@ -16,6 +16,7 @@
 #include "ngx_http_klaviyo_lint.h"
 #include "ngx_http_klaviyo_noise.h"
 #include "ngx_http_klaviyo_request.h"
+#include "ngx_http_klaviyo_ring_file.h"
 #include "ngx_http_klaviyo_status.h"
 
 
@@ -27,6 +28,7 @@ static char *ngx_http_klaviyo_account(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_klaviyo_spool(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_http_klaviyo_spool_queue(ngx_conf_t *cf, ngx_str_t *value);
 static char *ngx_http_klaviyo_use_account(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_klaviyo_rule(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -78,6 +80,8 @@ static ngx_int_t ngx_http_klaviyo_init_phases(ngx_conf_t *cf);
 static ngx_int_t ngx_http_klaviyo_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_http_klaviyo_init_path(ngx_cycle_t *cycle,
     ngx_http_klaviyo_main_conf_t *kmcf);
+static ngx_int_t ngx_http_klaviyo_init_rings(ngx_cycle_t *cycle,
+    ngx_http_klaviyo_main_conf_t *kmcf);
 static ngx_int_t ngx_http_klaviyo_init_none(ngx_cycle_t *cycle);
 static ngx_int_t ngx_http_klaviyo_init_process(ngx_cycle_t *cycle);
 static void ngx_http_klaviyo_exit_process(ngx_cycle_t *cycle);
@@ -100,7 +104,7 @@ static ngx_command_t  ngx_http_klaviyo_commands[] = {
       NULL },
 
     { ngx_string("klaviyo_spool"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
       ngx_http_klaviyo_spool,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
@@ -345,6 +349,41 @@ ngx_http_klaviyo_spool(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     kmcf->spool = path;
+
+    return (cf->args->nelts > 2) ? ngx_http_klaviyo_spool_queue(cf, &value[2])
+                                 : NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_klaviyo_spool_queue(ngx_conf_t *cf, ngx_str_t *value)
+{
+    ngx_str_t                      path;
+    ngx_http_klaviyo_main_conf_t  *kmcf;
+
+    kmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_klaviyo_module);
+
+    path.data = value->data + sizeof("queue=") - 1;
+    path.len = value->len - (sizeof("queue=") - 1);
+
+    if (ngx_strncmp(value->data, "queue=", sizeof("queue=") - 1) == 0) {
+
+        if (ngx_strcmp(path.data, "off") == 0) {
+            path.len = 0;
+        }
+
+        if (path.len == 0 || path.data[0] == '/') {
+            kmcf->rings = path;
+        }
+    }
+
+    if (kmcf->rings.data != path.data || path.data[0] == '\0') {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\" of \"klaviyo_spool\", "
+                           "it must be \"queue=\" and an absolute path or "
+                           "\"off\"", value);
+        return NGX_CONF_ERROR;
+    }
 
     return NGX_CONF_OK;
 }
@@ -712,6 +751,8 @@ ngx_http_klaviyo_create_main_conf(ngx_conf_t *cf)
     }
 
     kmcf->drain_timeout = NGX_CONF_UNSET_MSEC;
+
+    ngx_str_set(&kmcf->rings, NGX_HTTP_KLAVIYO_RING_FILE_PATH);
 
     return kmcf;
 }
@@ -1245,6 +1286,46 @@ ngx_http_klaviyo_init_path(ngx_cycle_t *cycle,
 
     ngx_http_klaviyo_directory_make(directory);
     ngx_http_klaviyo_directory_lock(directory, kmcf->control);
+
+    return ngx_http_klaviyo_init_rings(cycle, kmcf);
+}
+
+
+/* Who has no lock can't be told from a dead one: his rings would be read */
+
+static ngx_int_t
+ngx_http_klaviyo_init_rings(ngx_cycle_t *cycle,
+    ngx_http_klaviyo_main_conf_t *kmcf)
+{
+    ngx_str_t                      old;
+    ngx_uint_t                     i;
+    ngx_http_klaviyo_account_t   **account;
+    ngx_http_klaviyo_directory_t  *directory;
+
+    directory = &ngx_http_klaviyo_host.dispatcher.spool;
+
+    old = directory->rings;
+    ngx_str_null(&directory->rings);
+
+    if (kmcf->rings.len
+        && ngx_http_klaviyo_control_lock(kmcf->control) != NGX_INVALID_FILE
+        && ngx_http_klaviyo_ring_file_make(directory, &kmcf->rings, cycle->pool)
+           == NGX_ERROR)
+    {
+        return NGX_ERROR;
+    }
+
+    account = kmcf->accounts.elts;
+
+    for (i = 0; i < kmcf->accounts.nelts; i++) {
+
+        if (ngx_http_klaviyo_ring_file_keep(directory, &old, account[i]->ring,
+                                            &account[i]->name)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
 
     return NGX_OK;
 }

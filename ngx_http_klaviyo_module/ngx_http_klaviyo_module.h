@@ -30,6 +30,8 @@ typedef struct {
     ngx_http_klaviyo_control_t          *control;
     ngx_uint_t                           needs;    /* of all levels */
     ngx_path_t                          *spool;
+    ngx_str_t                            rings;    /* of rings, as files are;
+                                                      empty: they aren't */
     ngx_msec_t                           drain_timeout;
 
     /* levels are numbered as they are merged, an outer before its inner */

@@ -18,6 +18,7 @@
 #include <ngx_event.h>
 #include "ngx_http_klaviyo_dispatcher.h"
 #include "ngx_http_klaviyo_overflow.h"
+#include "ngx_http_klaviyo_ring_file.h"
 #include "ngx_http_klaviyo_sender.h"
 
 
@@ -194,18 +195,27 @@ ngx_http_klaviyo_dispatcher_unknown(ngx_http_klaviyo_dispatcher_conf_t *conf)
     strangers.accounts = conf->accounts;
     strangers.n = 0;
 
-    if (ngx_http_klaviyo_directory_walk(&conf->spool,
-                                        ngx_http_klaviyo_dispatcher_found,
-                                        &strangers)
-        != NGX_OK)
-    {
-        return;
-    }
+    (void) ngx_http_klaviyo_directory_walk(&conf->spool,
+                                           ngx_http_klaviyo_dispatcher_found,
+                                           &strangers);
 
     for (i = 0; i < strangers.n; i++) {
         ngx_log_error(NGX_LOG_WARN, conf->log, 0,
                       "there is no klaviyo account \"%s\" for what is in the "
                       "spool, it is kept", strangers.names[i]);
+    }
+
+    strangers.n = 0;
+
+    ngx_http_klaviyo_ring_file_walk(&conf->spool, 0,
+                                    ngx_http_klaviyo_dispatcher_found,
+                                    &strangers);
+
+    for (i = 0; i < strangers.n; i++) {
+        ngx_log_error(NGX_LOG_WARN, conf->log, 0,
+                      "there is no klaviyo account \"%s\" for a queue in "
+                      "\"%V\", it is kept", strangers.names[i],
+                      &conf->spool.rings);
     }
 }
 
@@ -579,6 +589,10 @@ ngx_http_klaviyo_dispatcher_save(ngx_http_klaviyo_dispatcher_conf_t *conf)
         ngx_http_klaviyo_dispatcher_save_account(conf, account[i], pool);
     }
 
+    if (conf->spool.rings.len) {
+        (void) ngx_delete_dir(conf->spool.rings.data);
+    }
+
     ngx_http_klaviyo_directory_unlock(&conf->spool);
 
     ngx_destroy_pool(pool);
@@ -590,10 +604,12 @@ ngx_http_klaviyo_dispatcher_save_account(
     ngx_http_klaviyo_dispatcher_conf_t *conf,
     ngx_http_klaviyo_account_t *account, ngx_pool_t *pool)
 {
-    ngx_uint_t                left;
-    ngx_http_klaviyo_spool_t  spool;
+    ngx_uint_t                 left;
+    ngx_http_klaviyo_spool_t   spool;
+    ngx_http_klaviyo_rescue_t  rescue;
 
     ngx_memzero(&spool, sizeof(ngx_http_klaviyo_spool_t));
+    ngx_memzero(&rescue, sizeof(ngx_http_klaviyo_rescue_t));
 
     if (ngx_http_klaviyo_overflow_init(account, NULL, &conf->spool, pool,
                                        conf->log, &spool)
@@ -607,9 +623,32 @@ ngx_http_klaviyo_dispatcher_save_account(
 
     left = ngx_http_klaviyo_spool_all(&spool);
 
+    /* what was killed before, and rings that a reload did without */
+
+    ngx_http_klaviyo_rescue_init(&rescue, &spool);
+    rescue.last = 1;
+
+    while (left == 0 && ngx_http_klaviyo_rescue_scan(&rescue)) {
+        (void) ngx_http_klaviyo_rescue_read(&rescue,
+                                            NGX_HTTP_KLAVIYO_SPOOL_EVENTS);
+
+        left = ngx_http_klaviyo_spool_all(&spool);
+    }
+
+    ngx_http_klaviyo_rescue_close(&rescue);
     ngx_http_klaviyo_spool_close(&spool, 1);
 
-    if (left) {
+    if (left == 0) {
+        ngx_http_klaviyo_ring_file_forget(&conf->spool, account->ring,
+                                          &account->name);
+
+    } else if (ngx_http_klaviyo_ring_kept(account->ring)) {
+        ngx_log_error(NGX_LOG_WARN, conf->log, 0,
+                      "klaviyo account \"%V\": %ui events stay in \"%V\" "
+                      "until nginx starts again",
+                      &account->name, left, &conf->spool.rings);
+
+    } else {
         ngx_log_error(NGX_LOG_ALERT, conf->log, 0,
                       "klaviyo account \"%V\": %ui events are lost",
                       &account->name, left);

@@ -23,6 +23,8 @@ static ngx_uint_t ngx_http_klaviyo_overflow_due(ngx_http_klaviyo_sender_t *s,
     ngx_http_klaviyo_ring_stat_t *stat);
 static void ngx_http_klaviyo_overflow_cancel(ngx_http_klaviyo_sender_t *s,
     ngx_msec_t patience);
+static ngx_uint_t ngx_http_klaviyo_overflow_due_out(
+    ngx_http_klaviyo_sender_t *s);
 static ngx_int_t ngx_http_klaviyo_overflow_slot(ngx_http_klaviyo_sender_t *s,
     ngx_http_klaviyo_ring_stat_t *stat);
 
@@ -200,8 +202,51 @@ ngx_http_klaviyo_overflow_slot(ngx_http_klaviyo_sender_t *s,
 }
 
 
+ngx_uint_t
+ngx_http_klaviyo_overflow_rescue(ngx_http_klaviyo_sender_t *s)
+{
+    if (s->rescue.addr == NULL) {
+        return 0;
+    }
+
+    if (ngx_http_klaviyo_overflow_due_out(s)) {
+        (void) ngx_http_klaviyo_rescue_read(&s->rescue,
+                                            NGX_HTTP_KLAVIYO_SPOOL_EVENTS);
+    }
+
+    /* there may be more than one */
+
+    return ngx_http_klaviyo_rescue_scan(&s->rescue);
+}
+
+
 void
 ngx_http_klaviyo_overflow_out(ngx_http_klaviyo_sender_t *s)
+{
+    ngx_http_klaviyo_ring_stat_t  stat;
+
+    if (ngx_http_klaviyo_overflow_rescue(s)
+        || s->spool.segments == 0
+        || !ngx_http_klaviyo_overflow_due_out(s))
+    {
+        return;
+    }
+
+    ngx_http_klaviyo_ring_stat(s->account->ring, &stat);
+
+    if ((s->mode != NGX_HTTP_KLAVIYO_SENDER_OK || s->probe) && stat.events) {
+        return;
+    }
+
+    (void) ngx_http_klaviyo_spool_read(&s->spool,
+                                       NGX_HTTP_KLAVIYO_SPOOL_EVENTS);
+}
+
+
+/* whether the ring has room for old events, and less than a batch waits */
+
+static ngx_uint_t
+ngx_http_klaviyo_overflow_due_out(ngx_http_klaviyo_sender_t *s)
 {
     ngx_http_klaviyo_account_t    *account;
     ngx_http_klaviyo_ring_stat_t   stat;
@@ -210,25 +255,15 @@ ngx_http_klaviyo_overflow_out(ngx_http_klaviyo_sender_t *s)
 
     /* what a newer generation reads is sent by it */
 
-    if (s->spool.segments == 0 || s->hurry
+    if (s->hurry
         || ngx_http_klaviyo_control_newest(account->ring->control)
            > account->ring->control->generation)
     {
-        return;
+        return 0;
     }
 
     ngx_http_klaviyo_ring_stat(account->ring, &stat);
 
-    if (stat.unclaimed >= account->batch_events
-        || stat.used >= stat.size / 4)
-    {
-        return;
-    }
-
-    if ((s->mode != NGX_HTTP_KLAVIYO_SENDER_OK || s->probe) && stat.events) {
-        return;
-    }
-
-    (void) ngx_http_klaviyo_spool_read(&s->spool,
-                                       NGX_HTTP_KLAVIYO_SPOOL_EVENTS);
+    return stat.unclaimed < account->batch_events
+           && stat.used < stat.size / 4;
 }

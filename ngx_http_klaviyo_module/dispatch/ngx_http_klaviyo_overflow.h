@@ -49,6 +49,13 @@ ngx_int_t ngx_http_klaviyo_overflow_init(ngx_http_klaviyo_account_t *account,
  */
 ngx_msec_t ngx_http_klaviyo_overflow_in(ngx_http_klaviyo_sender_t *s);
 
+/*
+ * One turn of what an instance that was killed has left in memory: it goes to
+ * disk as well, if Klaviyo is away, so it comes into the ring whether or not
+ * Klaviyo answers.  Whether there is more of it.
+ */
+ngx_uint_t ngx_http_klaviyo_overflow_rescue(ngx_http_klaviyo_sender_t *s);
+
 /* One turn of the way out. */
 void ngx_http_klaviyo_overflow_out(ngx_http_klaviyo_sender_t *s);
 

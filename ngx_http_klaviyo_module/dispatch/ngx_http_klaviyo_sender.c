@@ -80,6 +80,8 @@ ngx_http_klaviyo_sender_init(ngx_http_klaviyo_sender_t *s, ngx_pool_t *pool,
         return NGX_ERROR;
     }
 
+    ngx_http_klaviyo_rescue_init(&s->rescue, &s->spool);
+
     return ngx_http_klaviyo_overflow_init(account, s->state, directory, pool,
                                           s->log, &s->spool);
 }
@@ -109,11 +111,13 @@ ngx_http_klaviyo_sender_second(ngx_http_klaviyo_sender_t *s)
     }
 
     if (owner) {
+        (void) ngx_http_klaviyo_rescue_scan(&s->rescue);
         ngx_http_klaviyo_spool_scan(&s->spool);
 
     } else {
         s->owner = 0;
         ngx_http_klaviyo_sender_drop_held(s);
+        ngx_http_klaviyo_rescue_close(&s->rescue);
         ngx_http_klaviyo_spool_close(&s->spool, 0);
     }
 
@@ -132,6 +136,8 @@ ngx_http_klaviyo_sender_run(ngx_http_klaviyo_sender_t *s)
     if (!s->owner || !s->claim) {
         return NGX_TIMER_INFINITE;
     }
+
+    (void) ngx_http_klaviyo_overflow_rescue(s);
 
     next = ngx_http_klaviyo_overflow_in(s);
     wait = ngx_http_klaviyo_sender_work(s);
@@ -469,8 +475,15 @@ ngx_http_klaviyo_sender_stop(ngx_http_klaviyo_sender_t *s)
 
     if (ngx_http_klaviyo_ring_owned(s->account->ring)) {
         left = ngx_http_klaviyo_spool_all(&s->spool);
+
+        if (left == 0 && ngx_http_klaviyo_ring_obsolete(s->account->ring)) {
+            ngx_http_klaviyo_ring_file_forget(s->spool.directory,
+                                              s->account->ring,
+                                              &s->account->name);
+        }
     }
 
+    ngx_http_klaviyo_rescue_close(&s->rescue);
     ngx_http_klaviyo_spool_close(&s->spool, 0);
 
     ngx_http_klaviyo_report_stop(s);

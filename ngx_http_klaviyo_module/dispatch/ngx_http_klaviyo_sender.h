@@ -20,6 +20,7 @@
 #include "ngx_http_klaviyo_batch.h"
 #include "ngx_http_klaviyo_budget.h"
 #include "ngx_http_klaviyo_deadletter.h"
+#include "ngx_http_klaviyo_rescue.h"
 #include "ngx_http_klaviyo_spool.h"
 #include "ngx_http_klaviyo_transport.h"
 
@@ -85,6 +86,7 @@ struct ngx_http_klaviyo_sender_s {
     ngx_http_klaviyo_journal_t           dead;
     ngx_http_klaviyo_journal_t           dry_run;
     ngx_http_klaviyo_spool_t             spool;
+    ngx_http_klaviyo_rescue_t            rescue;
 
     ngx_http_klaviyo_flight_t            flights[NGX_HTTP_KLAVIYO_IN_FLIGHT];
     ngx_uint_t                           in_flight;

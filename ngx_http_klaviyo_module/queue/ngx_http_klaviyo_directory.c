@@ -48,8 +48,6 @@ static ngx_uint_t ngx_http_klaviyo_directory_is_lock(u_char *p, size_t len,
 static ngx_uint_t ngx_http_klaviyo_directory_alive(
     ngx_http_klaviyo_directory_t *directory, ngx_http_klaviyo_known_t *known,
     uint64_t instance);
-static ngx_uint_t ngx_http_klaviyo_directory_ask(
-    ngx_http_klaviyo_directory_t *directory, uint64_t instance);
 
 
 void
@@ -347,7 +345,7 @@ ngx_http_klaviyo_directory_alive(ngx_http_klaviyo_directory_t *directory,
         }
     }
 
-    alive = ngx_http_klaviyo_directory_ask(directory, instance);
+    alive = ngx_http_klaviyo_directory_lives(directory, instance);
 
     if (i < NGX_HTTP_KLAVIYO_KNOWN) {
         known->instances[i] = instance;
@@ -361,8 +359,8 @@ ngx_http_klaviyo_directory_alive(ngx_http_klaviyo_directory_t *directory,
 
 /* The file of a dead one goes: without it the instance counts as dead, too */
 
-static ngx_uint_t
-ngx_http_klaviyo_directory_ask(ngx_http_klaviyo_directory_t *directory,
+ngx_uint_t
+ngx_http_klaviyo_directory_lives(ngx_http_klaviyo_directory_t *directory,
     uint64_t instance)
 {
     u_char      path[NGX_HTTP_KLAVIYO_PATH];

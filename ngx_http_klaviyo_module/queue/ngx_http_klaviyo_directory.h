@@ -21,6 +21,8 @@
 
 typedef struct {
     ngx_str_t                            path;     /* NUL-terminated */
+    ngx_str_t                            rings;    /* of the rings' files, same;
+                                                      empty: no such files */
     uint64_t                             instance;   /* ours */
 
     /* of what root creates; NGX_CONF_UNSET_UINT: nobody else's */
@@ -58,6 +60,10 @@ void ngx_http_klaviyo_directory_lock(ngx_http_klaviyo_directory_t *directory,
 /* Removes the lock's file.  In a master that exits. */
 void ngx_http_klaviyo_directory_unlock(
     ngx_http_klaviyo_directory_t *directory);
+
+/* Whether a process of that instance, not ours, lives. */
+ngx_uint_t ngx_http_klaviyo_directory_lives(
+    ngx_http_klaviyo_directory_t *directory, uint64_t instance);
 
 /*
  * Calls "handler" for each segment that is ours, or a dead instance's, or an

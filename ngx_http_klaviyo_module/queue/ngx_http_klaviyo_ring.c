@@ -22,8 +22,7 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include "ngx_http_klaviyo_ring.h"
-#include "ngx_http_klaviyo_zone.h"
+#include "ngx_http_klaviyo_ring_layout.h"
 
 
 /* no more in a range, whatever is asked for */
@@ -36,77 +35,12 @@
 #define NGX_HTTP_KLAVIYO_RING_RUNS       32
 
 
-/* a slot's state; NEW: another store decides whether it is FREE or USED */
-#define NGX_HTTP_KLAVIYO_SLOT_FREE       0
-#define NGX_HTTP_KLAVIYO_SLOT_NEW        1
-#define NGX_HTTP_KLAVIYO_SLOT_USED       2
-
-
-typedef struct {
-    uint64_t                             offset;
-
-    /* of all records before it, ever */
-    uint64_t                             events;
-    uint64_t                             bytes;
-} ngx_http_klaviyo_ring_mark_t;
-
-
-typedef struct {
-    ngx_atomic_t                         current;
-    ngx_http_klaviyo_ring_mark_t         marks[2];
-} ngx_http_klaviyo_ring_place_t;
-
-
-typedef struct {
-    ngx_atomic_t                         state;
-    volatile uint64_t                    holder;   /* 0: it waits */
-    uint64_t                             start;
-    uint64_t                             end;
-    uint64_t                             left;     /* unfinished records */
-
-    /* 0, or all of it is in the segment, which ends there */
-    volatile uint64_t                    spooled;
-} ngx_http_klaviyo_ring_slot_t;
-
-
-struct ngx_http_klaviyo_ring_sh_s {
-    ngx_http_klaviyo_layout_t            layout;
-    uint64_t                             size;
-
-    /* generation and pid: one store changes both */
-    volatile uint64_t                    owner;
-
-    uint64_t                             head;
-
-    /* the segment of the spool that is written, its bytes in force */
-    volatile uint64_t                    segment;
-    volatile uint64_t                    segment_size;
-
-    ngx_http_klaviyo_ring_place_t        cursor;
-    ngx_http_klaviyo_ring_slot_t         slots[NGX_HTTP_KLAVIYO_RING_SLOTS];
-
-    ngx_http_klaviyo_ring_place_t        tail;
-};
-
-
 typedef struct {
     uint64_t                             end;
     ngx_uint_t                           rule;
     ngx_uint_t                           n;
 } ngx_http_klaviyo_ring_run_t;
 
-
-#define NGX_HTTP_KLAVIYO_RING_HEAD                                            \
-    ngx_align(sizeof(ngx_http_klaviyo_ring_sh_t), 64)
-
-#define ngx_http_klaviyo_ring_data(sh)                                        \
-    ((u_char *) (sh) + NGX_HTTP_KLAVIYO_RING_HEAD)
-
-/* what a record of a text of "len" bytes takes */
-#define ngx_http_klaviyo_ring_need(len)                                       \
-    ngx_align(sizeof(ngx_http_klaviyo_record_t) + (uint64_t) (len), 8)
-
-#define ngx_http_klaviyo_ring_mark(place)  (&(place)->marks[(place)->current])
 
 #define ngx_http_klaviyo_ring_pid(owner)                                      \
     ((ngx_pid_t) ((owner) & 0xffffffff))
@@ -171,12 +105,7 @@ ngx_http_klaviyo_ring_init_zone(ngx_shm_zone_t *shm_zone, void *data)
     ring->shpool = (ngx_slab_pool_t *) shm_zone->shm.addr;
     ring->zone = shm_zone;
 
-    ngx_memzero(&layout, sizeof(ngx_http_klaviyo_layout_t));
-
-    ngx_memcpy(layout.magic, "klavring", sizeof(layout.magic));
-    layout.version = 2;
-    layout.sizes[0] = sizeof(ngx_http_klaviyo_ring_sh_t);
-    layout.sizes[1] = sizeof(ngx_http_klaviyo_record_t);
+    ngx_http_klaviyo_ring_layout(&layout);
 
     p = oring ? oring->sh : NULL;
 
@@ -204,6 +133,75 @@ ngx_http_klaviyo_ring_init_zone(ngx_shm_zone_t *shm_zone, void *data)
     ring->shpool->data = sh;
 
     return NGX_OK;
+}
+
+
+void
+ngx_http_klaviyo_ring_layout(ngx_http_klaviyo_layout_t *layout)
+{
+    ngx_memzero(layout, sizeof(ngx_http_klaviyo_layout_t));
+
+    ngx_memcpy(layout->magic, "klavring", sizeof(layout->magic));
+    layout->version = 3;
+    layout->sizes[0] = sizeof(ngx_http_klaviyo_ring_sh_t);
+    layout->sizes[1] = sizeof(ngx_http_klaviyo_record_t);
+}
+
+
+/* found by the remainder of its number: two rules of one are rare */
+
+void
+ngx_http_klaviyo_ring_rule(ngx_http_klaviyo_ring_t *ring, ngx_uint_t slot)
+{
+    u_char                        *key;
+    ngx_http_klaviyo_ring_rule_t  *rule;
+
+    if (slot == NGX_HTTP_KLAVIYO_OTHER) {
+        return;
+    }
+
+    key = ngx_http_klaviyo_control_key(ring->control, slot);
+    rule = ngx_http_klaviyo_ring_nth_rule(ring->sh, slot);
+
+    if (rule->slot == slot
+        && ngx_memcmp(rule->key, key, NGX_HTTP_KLAVIYO_KEY_LEN) == 0)
+    {
+        return;
+    }
+
+    ngx_shmtx_lock(&ring->shpool->mutex);
+
+    rule->slot = NGX_HTTP_KLAVIYO_OTHER;
+    ngx_memory_barrier();
+
+    ngx_memcpy(rule->key, key, NGX_HTTP_KLAVIYO_KEY_LEN);
+    ngx_memory_barrier();
+
+    rule->slot = (uint32_t) slot;
+
+    ngx_shmtx_unlock(&ring->shpool->mutex);
+}
+
+
+/* The segment is stored last: a place never stands beside another's number */
+
+void
+ngx_http_klaviyo_ring_reads(ngx_http_klaviyo_ring_t *ring, uint64_t id,
+    uint64_t place)
+{
+    ngx_http_klaviyo_ring_sh_t  *sh;
+
+    sh = ring->sh;
+
+    if (sh->reading != id) {
+        sh->reading = 0;
+        ngx_memory_barrier();
+    }
+
+    sh->place = place;
+    ngx_memory_barrier();
+
+    sh->reading = id;
 }
 
 
@@ -424,6 +422,13 @@ ngx_http_klaviyo_ring_stat(ngx_http_klaviyo_ring_t *ring,
     }
 
     ngx_shmtx_unlock(&ring->shpool->mutex);
+}
+
+
+ngx_uint_t
+ngx_http_klaviyo_ring_kept(ngx_http_klaviyo_ring_t *ring)
+{
+    return ring->sh->file != 0;
 }
 
 
@@ -974,6 +979,19 @@ ngx_http_klaviyo_ring_busy(ngx_http_klaviyo_ring_t *ring)
     }
 
     return 0;
+}
+
+
+ngx_uint_t
+ngx_http_klaviyo_ring_obsolete(ngx_http_klaviyo_ring_t *ring)
+{
+    ngx_uint_t  generation;
+
+    generation = ring->control->generation;
+
+    return ring->sh->generation == generation
+           && ngx_http_klaviyo_control_newest(ring->control) > generation
+           && ngx_http_klaviyo_control_workers(ring->control, generation) == 0;
 }
 
 

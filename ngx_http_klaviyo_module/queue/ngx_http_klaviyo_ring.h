@@ -101,8 +101,20 @@ ngx_int_t ngx_http_klaviyo_ring_put(ngx_http_klaviyo_ring_t *ring,
     ngx_http_klaviyo_record_t *meta, ngx_str_t *json);
 
 /* In any process */
+
+/*
+ * Notes what the number of counters stands for, so that an event of it is known
+ * by whoever finds the ring without its control zone.  Cheap if it is noted.
+ */
+void ngx_http_klaviyo_ring_rule(ngx_http_klaviyo_ring_t *ring,
+    ngx_uint_t slot);
+
 void ngx_http_klaviyo_ring_stat(ngx_http_klaviyo_ring_t *ring,
     ngx_http_klaviyo_ring_stat_t *stat);
+
+
+/* Whether the ring outlives all processes: its memory is a file. */
+ngx_uint_t ngx_http_klaviyo_ring_kept(ngx_http_klaviyo_ring_t *ring);
 
 
 /* In the background process */
@@ -135,6 +147,12 @@ ngx_int_t ngx_http_klaviyo_ring_adopt(ngx_http_klaviyo_ring_t *ring);
 
 /* Whether any slot of this ring is held by this process. */
 ngx_uint_t ngx_http_klaviyo_ring_busy(ngx_http_klaviyo_ring_t *ring);
+
+/*
+ * Whether nobody will use this ring any more: a reload has done without it, and
+ * the last worker that had it is gone.
+ */
+ngx_uint_t ngx_http_klaviyo_ring_obsolete(ngx_http_klaviyo_ring_t *ring);
 
 /* The first, and the next, unfinished record of the slot, or NULL. */
 ngx_http_klaviyo_record_t *ngx_http_klaviyo_ring_first(
@@ -186,6 +204,10 @@ void ngx_http_klaviyo_ring_set_segment(ngx_http_klaviyo_ring_t *ring,
  */
 void ngx_http_klaviyo_ring_spooled(ngx_http_klaviyo_ring_t *ring,
     ngx_int_t slot, uint64_t size);
+
+/* Notes which segment is read (its id, 0: none) and how far. */
+void ngx_http_klaviyo_ring_reads(ngx_http_klaviyo_ring_t *ring, uint64_t id,
+    uint64_t place);
 
 /*
  * Publishes an event that comes back from the spool, of "meta" rule, id, time,

@@ -30,11 +30,12 @@
 /* what a scan is to find */
 typedef struct {
     ngx_http_klaviyo_spool_t            *spool;
+    uint64_t                             wanted;   /* 0: the oldest */
     ngx_uint_t                           segments;
     off_t                                bytes;
     time_t                               oldest;
 
-    /* the one to read: the one that is read already, else the oldest */
+    /* the one to read: the wanted one, if it is there, else the oldest */
     u_char                               file[NAME_MAX + 1];
     uint64_t                             id;       /* 0: none */
     uint64_t                             seq;      /* if it is ours */
@@ -46,8 +47,10 @@ typedef struct {
 } ngx_http_klaviyo_pick_t;
 
 
+static void ngx_http_klaviyo_spool_cut(ngx_http_klaviyo_spool_t *spool,
+    uint64_t instance, uint64_t seq, off_t size);
 static ngx_int_t ngx_http_klaviyo_spool_pick(ngx_http_klaviyo_spool_t *spool,
-    ngx_http_klaviyo_pick_t *pick);
+    uint64_t wanted, ngx_http_klaviyo_pick_t *pick);
 static void ngx_http_klaviyo_spool_found(void *data,
     ngx_http_klaviyo_found_t *found);
 static ngx_uint_t ngx_http_klaviyo_spool_avoided(
@@ -77,6 +80,8 @@ static ngx_int_t ngx_http_klaviyo_spool_open_picked(
     ngx_http_klaviyo_spool_t *spool, ngx_http_klaviyo_pick_t *pick);
 static void ngx_http_klaviyo_spool_place(ngx_http_klaviyo_spool_t *spool,
     ngx_http_klaviyo_pick_t *pick, off_t size);
+static void ngx_http_klaviyo_spool_reads(ngx_http_klaviyo_spool_t *spool,
+    uint64_t id, off_t offset);
 static ssize_t ngx_http_klaviyo_spool_fill(ngx_http_klaviyo_spool_t *spool);
 static ngx_int_t ngx_http_klaviyo_spool_line(ngx_http_klaviyo_spool_t *spool,
     u_char *p, u_char *last, ngx_uint_t drop);
@@ -84,7 +89,8 @@ static void ngx_http_klaviyo_spool_damaged(ngx_http_klaviyo_spool_t *spool,
     ngx_http_klaviyo_counters_t *counters, u_char *p, u_char *last);
 static void ngx_http_klaviyo_spool_end(ngx_http_klaviyo_spool_t *spool);
 static void ngx_http_klaviyo_spool_close_in(ngx_http_klaviyo_spool_t *spool);
-static void ngx_http_klaviyo_spool_keep(ngx_http_klaviyo_spool_t *spool);
+static ngx_int_t ngx_http_klaviyo_spool_keep(ngx_http_klaviyo_spool_t *spool,
+    uint64_t id, off_t offset);
 
 
 ngx_int_t
@@ -102,18 +108,10 @@ ngx_http_klaviyo_spool_init(ngx_http_klaviyo_spool_t *spool, ngx_pool_t *pool)
 }
 
 
-/*
- * One that is locked is written by a process that lives, which an owner leaves
- * behind within its turn: nothing of it is to be cut.
- */
-
 void
 ngx_http_klaviyo_spool_own(ngx_http_klaviyo_spool_t *spool)
 {
-    u_char    path[NGX_HTTP_KLAVIYO_PATH];
-    u_char    file[NGX_HTTP_KLAVIYO_SEGMENT_NAME];
     uint64_t  seq, size;
-    ngx_fd_t  fd;
 
     seq = ngx_http_klaviyo_ring_segment(spool->ring, &size);
 
@@ -121,29 +119,66 @@ ngx_http_klaviyo_spool_own(ngx_http_klaviyo_spool_t *spool)
         return;
     }
 
-    (void) ngx_http_klaviyo_segment_format(file, &spool->name,
-                                           spool->directory->instance, seq);
-
-    if (ngx_http_klaviyo_directory_file(spool->directory, file, path)) {
-
-        fd = open((const char *) path,
-                  O_WRONLY|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC);
-
-        if (fd != NGX_INVALID_FILE) {
-
-            if (flock(fd, LOCK_EX|LOCK_NB) == 0
-                && lseek(fd, 0, SEEK_END) > (off_t) size
-                && ftruncate(fd, size) == -1)
-            {
-                ngx_log_error(NGX_LOG_CRIT, spool->log, ngx_errno,
-                              "ftruncate(\"%s\") failed", path);
-            }
-
-            (void) ngx_close_file(fd);
-        }
-    }
+    ngx_http_klaviyo_spool_cut(spool, spool->directory->instance, seq, size);
 
     ngx_http_klaviyo_ring_set_segment(spool->ring, 0);
+}
+
+
+/*
+ * One that is locked is written by a process that lives, which an owner leaves
+ * behind within its turn: nothing of it is to be cut.
+ */
+
+static void
+ngx_http_klaviyo_spool_cut(ngx_http_klaviyo_spool_t *spool, uint64_t instance,
+    uint64_t seq, off_t size)
+{
+    u_char    path[NGX_HTTP_KLAVIYO_PATH];
+    u_char    file[NGX_HTTP_KLAVIYO_SEGMENT_NAME];
+    ngx_fd_t  fd;
+
+    (void) ngx_http_klaviyo_segment_format(file, &spool->name, instance, seq);
+
+    if (ngx_http_klaviyo_directory_file(spool->directory, file, path)
+        == NULL)
+    {
+        return;
+    }
+
+    fd = open((const char *) path, O_WRONLY|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC);
+
+    if (fd == NGX_INVALID_FILE) {
+        return;
+    }
+
+    if (flock(fd, LOCK_EX|LOCK_NB) == 0
+        && lseek(fd, 0, SEEK_END) > size
+        && ftruncate(fd, size) == -1)
+    {
+        ngx_log_error(NGX_LOG_CRIT, spool->log, ngx_errno,
+                      "ftruncate(\"%s\") failed", path);
+    }
+
+    (void) ngx_close_file(fd);
+}
+
+
+/* What was read already is in the ring, or was delivered from there */
+
+void
+ngx_http_klaviyo_spool_inherit(ngx_http_klaviyo_spool_t *spool,
+    ngx_http_klaviyo_legacy_t *legacy)
+{
+    if (legacy->segment) {
+        ngx_http_klaviyo_spool_cut(spool, legacy->instance, legacy->segment,
+                                   legacy->segment_size);
+    }
+
+    if (legacy->reading && legacy->reading != spool->state->spool_reading) {
+        (void) ngx_http_klaviyo_spool_keep(spool, legacy->reading,
+                                           legacy->place);
+    }
 }
 
 
@@ -165,19 +200,21 @@ ngx_http_klaviyo_spool_scan(ngx_http_klaviyo_spool_t *spool)
         spool->bad.n = 0;
     }
 
-    (void) ngx_http_klaviyo_spool_pick(spool, &pick);
+    (void) ngx_http_klaviyo_spool_pick(spool, spool->state->spool_reading,
+                                       &pick);
 }
 
 
 /* NGX_OK: "pick" tells which one is to be read next; else NGX_DECLINED */
 
 static ngx_int_t
-ngx_http_klaviyo_spool_pick(ngx_http_klaviyo_spool_t *spool,
+ngx_http_klaviyo_spool_pick(ngx_http_klaviyo_spool_t *spool, uint64_t wanted,
     ngx_http_klaviyo_pick_t *pick)
 {
     ngx_memzero(pick, sizeof(ngx_http_klaviyo_pick_t));
 
     pick->spool = spool;
+    pick->wanted = wanted;
 
     if (ngx_http_klaviyo_directory_walk(spool->directory,
                                         ngx_http_klaviyo_spool_found, pick)
@@ -229,7 +266,7 @@ ngx_http_klaviyo_spool_found(void *data, ngx_http_klaviyo_found_t *found)
         return;
     }
 
-    if (found->id == spool->state->spool_reading) {
+    if (found->id == pick->wanted) {
         pick->read = 1;
 
     } else if (pick->id) {
@@ -651,7 +688,8 @@ ngx_http_klaviyo_spool_consume(ngx_http_klaviyo_spool_t *spool, ngx_uint_t n,
             return lines;
         }
 
-        spool->state->spool_offset += next - p;
+        ngx_http_klaviyo_spool_reads(spool, spool->id,
+                                     spool->state->spool_offset + (next - p));
     }
 
     if ((size_t) len < spool->buf_size) {
@@ -743,6 +781,7 @@ ngx_http_klaviyo_spool_line(ngx_http_klaviyo_spool_t *spool, u_char *p,
 
     } else {
         meta.rule = ngx_http_klaviyo_control_slot(control, line.key);
+        ngx_http_klaviyo_ring_rule(spool->ring, meta.rule);
     }
 
     counters = ngx_http_klaviyo_control_counters(control, meta.rule);
@@ -779,12 +818,20 @@ static void
 ngx_http_klaviyo_spool_damaged(ngx_http_klaviyo_spool_t *spool,
     ngx_http_klaviyo_counters_t *counters, u_char *p, u_char *last)
 {
-    u_char  *line;
-
     ngx_http_klaviyo_count_restored(counters, spool->counted);
     ngx_http_klaviyo_count(counters, damaged);
 
     spool->ndamaged++;
+
+    ngx_http_klaviyo_spool_aside(spool, p, last);
+}
+
+
+void
+ngx_http_klaviyo_spool_aside(ngx_http_klaviyo_spool_t *spool, u_char *p,
+    u_char *last)
+{
+    u_char  *line;
 
     line = ngx_alloc(last - p + 1, spool->log);
     if (line == NULL) {
@@ -814,7 +861,10 @@ ngx_http_klaviyo_spool_open_in(ngx_http_klaviyo_spool_t *spool)
 
     for (tries = 0; tries < NGX_HTTP_KLAVIYO_SPOOL_AVOID; tries++) {
 
-        if (ngx_http_klaviyo_spool_pick(spool, &pick) != NGX_OK) {
+        if (ngx_http_klaviyo_spool_pick(spool, spool->state->spool_reading,
+                                        &pick)
+            != NGX_OK)
+        {
             return NGX_DECLINED;
         }
 
@@ -914,13 +964,34 @@ ngx_http_klaviyo_spool_place(ngx_http_klaviyo_spool_t *spool,
         offset = 0;
     }
 
-    state->spool_reading = 0;
-    ngx_memory_barrier();
+    ngx_http_klaviyo_spool_reads(spool, spool->id, offset);
+}
+
+
+/*
+ * For all in the control zone; for those who find nothing but the ring, in the
+ * ring.
+ */
+
+static void
+ngx_http_klaviyo_spool_reads(ngx_http_klaviyo_spool_t *spool, uint64_t id,
+    off_t offset)
+{
+    ngx_http_klaviyo_account_state_t  *state;
+
+    state = spool->state;
+
+    if (state->spool_reading != id) {
+        state->spool_reading = 0;
+        ngx_memory_barrier();
+    }
 
     state->spool_offset = offset;
     ngx_memory_barrier();
 
-    state->spool_reading = spool->id;
+    state->spool_reading = id;
+
+    ngx_http_klaviyo_ring_reads(spool->ring, id, offset);
 }
 
 
@@ -948,9 +1019,10 @@ ngx_http_klaviyo_spool_end(ngx_http_klaviyo_spool_t *spool)
         ngx_http_klaviyo_spool_avoid(&spool->bad, spool->id);
 
     } else {
-        spool->state->spool_reading = 0;
         spool->bytes -= ngx_min(spool->bytes,
                                 (off_t) spool->state->spool_offset);
+        ngx_http_klaviyo_spool_reads(spool, 0, 0);
+
         spool->segments -= spool->segments ? 1 : 0;
 
         ngx_http_klaviyo_spool_publish(spool, spool->segments
@@ -1045,14 +1117,18 @@ ngx_http_klaviyo_spool_all(ngx_http_klaviyo_spool_t *spool)
 void
 ngx_http_klaviyo_spool_close(ngx_http_klaviyo_spool_t *spool, ngx_uint_t dead)
 {
+    uint64_t  id;
+
     ngx_http_klaviyo_spool_close_out(spool);
 
-    if (spool->state->spool_reading
-        && (dead
-            || (spool->in != NGX_INVALID_FILE
-                && spool->state->spool_reading == spool->id)))
+    id = spool->state->spool_reading;
+
+    if (id
+        && (dead || (spool->in != NGX_INVALID_FILE && id == spool->id))
+        && ngx_http_klaviyo_spool_keep(spool, id, spool->state->spool_offset)
+           == NGX_OK)
     {
-        ngx_http_klaviyo_spool_keep(spool);
+        ngx_http_klaviyo_spool_reads(spool, 0, 0);
     }
 
     ngx_http_klaviyo_spool_close_in(spool);
@@ -1061,8 +1137,9 @@ ngx_http_klaviyo_spool_close(ngx_http_klaviyo_spool_t *spool, ngx_uint_t dead)
 
 /* The place in the segment, into its name: what follows has another memory */
 
-static void
-ngx_http_klaviyo_spool_keep(ngx_http_klaviyo_spool_t *spool)
+static ngx_int_t
+ngx_http_klaviyo_spool_keep(ngx_http_klaviyo_spool_t *spool, uint64_t id,
+    off_t offset)
 {
     u_char                   from[NGX_HTTP_KLAVIYO_PATH];
     u_char                   to[NGX_HTTP_KLAVIYO_PATH];
@@ -1072,12 +1149,12 @@ ngx_http_klaviyo_spool_keep(ngx_http_klaviyo_spool_t *spool)
     spool->busy.n = 0;
     spool->bad.n = 0;
 
-    if (ngx_http_klaviyo_spool_pick(spool, &pick) != NGX_OK || !pick.read) {
-        return;
+    if (ngx_http_klaviyo_spool_pick(spool, id, &pick) != NGX_OK || !pick.read) {
+        return NGX_DECLINED;
     }
 
     ngx_sprintf(file, "%*s@%O" NGX_HTTP_KLAVIYO_SEGMENT_SUFFIX "%Z",
-                pick.len, pick.file, (off_t) spool->state->spool_offset);
+                pick.len, pick.file, offset);
 
     if (ngx_http_klaviyo_directory_file(spool->directory, pick.file, from)
         == NULL
@@ -1087,8 +1164,8 @@ ngx_http_klaviyo_spool_keep(ngx_http_klaviyo_spool_t *spool)
         ngx_log_error(NGX_LOG_WARN, spool->log, ngx_errno,
                       ngx_rename_file_n " of segment \"%s\" failed, it will "
                       "be read from its beginning", pick.file);
-        return;
+        return NGX_ERROR;
     }
 
-    spool->state->spool_reading = 0;
+    return NGX_OK;
 }

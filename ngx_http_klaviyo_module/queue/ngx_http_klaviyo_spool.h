@@ -92,6 +92,16 @@ typedef struct {
 } ngx_http_klaviyo_spool_t;
 
 
+/* what the ring of a dead instance knew of its segments; 0: none */
+typedef struct {
+    uint64_t                             instance;
+    uint64_t                             segment;  /* was written */
+    uint64_t                             segment_size;   /* in force */
+    uint64_t                             reading;  /* its id */
+    uint64_t                             place;
+} ngx_http_klaviyo_legacy_t;
+
+
 /*
  * "directory", "ring", "state", "name", "max", "drop_new" and "log" are set.
  * Touches no file.  NGX_OK or NGX_ERROR (no memory).
@@ -104,6 +114,13 @@ ngx_int_t ngx_http_klaviyo_spool_init(ngx_http_klaviyo_spool_t *spool,
  * finished it is cut off.  Before any slot is adopted.
  */
 void ngx_http_klaviyo_spool_own(ngx_http_klaviyo_spool_t *spool);
+
+/*
+ * The same for a ring that an instance has left in a file: the segment that was
+ * read is read on from where it was.  Before anything else is read.
+ */
+void ngx_http_klaviyo_spool_inherit(ngx_http_klaviyo_spool_t *spool,
+    ngx_http_klaviyo_legacy_t *legacy);
 
 /* Looks what is there; each second. */
 void ngx_http_klaviyo_spool_scan(ngx_http_klaviyo_spool_t *spool);
@@ -131,6 +148,10 @@ ngx_uint_t ngx_http_klaviyo_spool_read(ngx_http_klaviyo_spool_t *spool,
 
 /* Drops the oldest events, one turn's worth.  NGX_OK or NGX_DECLINED: none. */
 ngx_int_t ngx_http_klaviyo_spool_drop(ngx_http_klaviyo_spool_t *spool);
+
+/* Keeps as a line of NAME.damaged, if there is room, what can't be read. */
+void ngx_http_klaviyo_spool_aside(ngx_http_klaviyo_spool_t *spool, u_char *p,
+    u_char *last);
 
 /* Moves all that the ring has; returns how many events could not be moved. */
 ngx_uint_t ngx_http_klaviyo_spool_all(ngx_http_klaviyo_spool_t *spool);

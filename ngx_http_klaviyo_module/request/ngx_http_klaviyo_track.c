@@ -1076,5 +1076,7 @@ ngx_http_klaviyo_rule_slot(ngx_http_klaviyo_control_t *control,
 
     *slot = ngx_http_klaviyo_control_slot(control, key);
 
+    ngx_http_klaviyo_ring_rule(account->ring, *slot);
+
     return *slot;
 }

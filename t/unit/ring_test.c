@@ -10,6 +10,7 @@
 
 
 #include "unit_shm.h"
+#include "ngx_http_klaviyo_image.h"
 #include "ngx_http_klaviyo_ring.h"
 
 #if (__linux__ && (__x86_64__ || __i386__))
@@ -1912,14 +1913,47 @@ finish_all(fixture_t *f)
 }
 
 
+/* what one finds who has nothing but the memory, when all were killed */
+
+static void
+read_image(fixture_t *f, ngx_uint_t *times)
+{
+    ngx_int_t                        rc;
+    ngx_http_klaviyo_image_t         image;
+    ngx_http_klaviyo_image_event_t   event;
+
+    assert_int_equal(ngx_http_klaviyo_image_open(&image, f->rzone->shm.addr,
+                                                 f->rzone->shm.size),
+                     NGX_OK);
+
+    for ( ;; ) {
+        rc = ngx_http_klaviyo_image_next(&image, &event);
+        if (rc == NGX_DONE) {
+            return;
+        }
+
+        /* these texts are none of events */
+
+        assert_int_equal(rc, NGX_ABORT);
+        assert_in_range(event.meta.id, 0, 63);
+        assert_true(intact(event.record));
+
+        times[event.meta.id]++;
+    }
+}
+
+
 static void
 drain(fixture_t *f)
 {
     ngx_int_t                      slot;
-    ngx_uint_t                     i;
+    ngx_uint_t                     i, times[64];
     ngx_http_klaviyo_ring_stat_t   stat;
 
     ngx_memzero(&got, sizeof(got));
+    ngx_memzero(times, sizeof(times));
+
+    read_image(f, times);
 
     own(f);
 
@@ -1949,6 +1983,8 @@ drain(fixture_t *f)
 
     finish_all(f);
     assert_false(ngx_http_klaviyo_ring_busy(f->ring));
+
+    assert_memory_equal(times, got.times, sizeof(times));
 
     /* the ring goes on to work */
 

@@ -637,7 +637,25 @@ sub remove {
         return;
     }
 
-    remove_tree($self->{dir}, { error => \my $ignored });
+    remove_all($self->{dir});
+}
+
+
+# also the queues that outlive nginx
+sub remove_all {
+    my ($dir) = @_;
+
+    remove_tree(grep({ defined } queues($dir)), $dir,
+        { error => \my $ignored });
+}
+
+
+# the folder of these queues, if nginx has made its spool
+sub queues {
+    my ($dir) = @_;
+    my @stat = stat "$dir/spool" or return;
+
+    return sprintf '/dev/shm/klaviyo-%x-%d', @stat[0, 1];
 }
 
 
@@ -685,8 +703,7 @@ sub watcher {
 
     for my $dir (grep { -d } @dirs) {
         kill 'KILL', map { $_->{pid} } processes_of($dir);
-        remove_tree($dir, { error => \my $ignored })
-            if !$ENV{TEST_NGINX_LEAVE};
+        remove_all($dir) if !$ENV{TEST_NGINX_LEAVE};
     }
 }
 
