@@ -1327,6 +1327,12 @@ ngx_http_klaviyo_init_rings(ngx_cycle_t *cycle,
         }
     }
 
+    /* one that a reload has left is empty now */
+
+    if (old.len) {
+        (void) ngx_delete_dir(old.data);
+    }
+
     return NGX_OK;
 }
 
@@ -1344,6 +1350,10 @@ ngx_http_klaviyo_init_none(ngx_cycle_t *cycle)
     ngx_http_klaviyo_main_conf_t  *kmcf;
 
     old = cycle->old_cycle;
+
+    /* its text is the old configuration's */
+
+    ngx_str_null(&ngx_http_klaviyo_host.dispatcher.spool.rings);
 
     if (ngx_test_config || old == NULL || ngx_is_init_cycle(old)) {
         return NGX_OK;

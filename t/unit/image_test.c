@@ -441,6 +441,47 @@ behind_a_damaged_length_it_goes_on_at_the_next_range(void **state)
 }
 
 
+/* the last one before the memory begins anew */
+
+static void
+a_record_does_not_go_beyond_the_end_of_the_memory(void **state)
+{
+    fixture_t *f = *state;
+
+    u_char                          *first;
+    ngx_http_klaviyo_record_t       *last;
+    ngx_http_klaviyo_image_event_t   event;
+
+    first = ngx_http_klaviyo_ring_data(f->ring->sh);
+    last = NULL;
+
+    put(f, 2000);
+    ngx_http_klaviyo_ring_finish(f->ring, claim(f, EVENTS));
+    ngx_http_klaviyo_ring_finish(f->ring, claim(f, EVENTS));
+    put(f, 2500);
+
+    assert_int_equal(ngx_http_klaviyo_image_open(&f->image,
+                                                 f->ring->zone->shm.addr,
+                                                 f->ring->zone->shm.size),
+                     NGX_OK);
+
+    while (ngx_http_klaviyo_image_next(&f->image, &event) == NGX_OK
+           && event.record > last)
+    {
+        last = event.record;
+    }
+
+    /* it has gone round */
+    assert_ptr_equal(event.record, first);
+
+    last->len += 5000;
+
+    copy(f, 0);
+    assert_int_equal(read_all(f), NGX_OK);
+    assert_int_equal(f->holes, 1);
+}
+
+
 static void
 a_text_of_two_lines_is_damaged(void **state)
 {
@@ -561,6 +602,7 @@ main(void)
         image_test(another_version_and_an_unused_file_are_told),
         image_test(a_file_that_is_cut_is_damaged),
         image_test(behind_a_damaged_length_it_goes_on_at_the_next_range),
+        image_test(a_record_does_not_go_beyond_the_end_of_the_memory),
         image_test(a_text_of_two_lines_is_damaged),
         image_test(whatever_is_flipped_nothing_is_read_beyond),
         image_test(numbers_without_sense_are_not_followed),
