@@ -36,8 +36,14 @@
 
 static void ngx_http_klaviyo_budget_check_window(
     ngx_http_klaviyo_window_t *window, uint64_t now, uint64_t slice);
+static void ngx_http_klaviyo_budget_merge_window(
+    ngx_http_klaviyo_window_t *window, ngx_http_klaviyo_window_t *other);
+static void ngx_http_klaviyo_budget_merge_left(
+    ngx_http_klaviyo_budget_t *budget, ngx_http_klaviyo_budget_t *other);
 static uint64_t ngx_http_klaviyo_budget_wait(ngx_http_klaviyo_window_t *window,
     uint64_t now, uint64_t slice, ngx_uint_t limit);
+static void ngx_http_klaviyo_budget_advance(ngx_http_klaviyo_window_t *window,
+    uint64_t tick);
 static uint64_t ngx_http_klaviyo_budget_oldest(
     ngx_http_klaviyo_window_t *window);
 static void ngx_http_klaviyo_budget_count(ngx_http_klaviyo_window_t *window);
@@ -103,19 +109,7 @@ ngx_http_klaviyo_budget_wait(ngx_http_klaviyo_window_t *window, uint64_t now,
     uint64_t    sum, tick;
     ngx_uint_t  i;
 
-    tick = now / slice;
-
-    if (tick > window->tick
-        && tick - window->tick > NGX_HTTP_KLAVIYO_BUDGET_SLICES)
-    {
-        ngx_memzero(window->counts, sizeof(window->counts));
-        window->tick = tick;
-    }
-
-    while (window->tick < tick) {
-        window->tick++;
-        window->counts[window->tick % (NGX_HTTP_KLAVIYO_BUDGET_SLICES + 1)] = 0;
-    }
+    ngx_http_klaviyo_budget_advance(window, now / slice);
 
     sum = 0;
 
@@ -131,6 +125,24 @@ ngx_http_klaviyo_budget_wait(ngx_http_klaviyo_window_t *window, uint64_t now,
            + NGX_HTTP_KLAVIYO_BUDGET_SLICES + 1;
 
     return tick * slice - now;
+}
+
+
+static void
+ngx_http_klaviyo_budget_advance(ngx_http_klaviyo_window_t *window,
+    uint64_t tick)
+{
+    if (tick > window->tick
+        && tick - window->tick > NGX_HTTP_KLAVIYO_BUDGET_SLICES)
+    {
+        ngx_memzero(window->counts, sizeof(window->counts));
+        window->tick = tick;
+    }
+
+    while (window->tick < tick) {
+        window->tick++;
+        window->counts[window->tick % (NGX_HTTP_KLAVIYO_BUDGET_SLICES + 1)] = 0;
+    }
 }
 
 
@@ -255,6 +267,68 @@ ngx_http_klaviyo_budget_pause(ngx_http_klaviyo_budget_t *budget, uint64_t now,
     until = now + ngx_min(msec, NGX_HTTP_KLAVIYO_BUDGET_PAUSE);
 
     budget->paused = ngx_max(budget->paused, until);
+}
+
+
+/*
+ * The larger of two counts is right for both: whoever takes has merged before,
+ * so one of the two has seen what the other one has.
+ */
+
+void
+ngx_http_klaviyo_budget_merge(ngx_http_klaviyo_budget_t *budget,
+    ngx_http_klaviyo_budget_t *other, uint64_t now)
+{
+    ngx_http_klaviyo_budget_check(budget, now);
+    ngx_http_klaviyo_budget_check(other, now);
+
+    ngx_http_klaviyo_budget_merge_window(&budget->burst, &other->burst);
+    ngx_http_klaviyo_budget_merge_window(&budget->steady, &other->steady);
+
+    budget->paused = ngx_max(budget->paused, other->paused);
+
+    ngx_http_klaviyo_budget_merge_left(budget, other);
+}
+
+
+static void
+ngx_http_klaviyo_budget_merge_window(ngx_http_klaviyo_window_t *window,
+    ngx_http_klaviyo_window_t *other)
+{
+    ngx_uint_t  i;
+
+    ngx_http_klaviyo_budget_advance(window, other->tick);
+    ngx_http_klaviyo_budget_advance(other, window->tick);
+
+    for (i = 0; i <= NGX_HTTP_KLAVIYO_BUDGET_SLICES; i++) {
+        window->counts[i] = ngx_max(window->counts[i], other->counts[i]);
+    }
+}
+
+
+/* Of the same minute of Klaviyo's the smaller "left" holds, else the later */
+
+static void
+ngx_http_klaviyo_budget_merge_left(ngx_http_klaviyo_budget_t *budget,
+    ngx_http_klaviyo_budget_t *other)
+{
+    if (other->reset + NGX_HTTP_KLAVIYO_BUDGET_MINUTE / 2 <= budget->reset) {
+        return;
+    }
+
+    if (other->reset >= budget->reset + NGX_HTTP_KLAVIYO_BUDGET_MINUTE / 2) {
+        budget->reset = other->reset;
+        budget->left = other->left;
+        budget->limit = other->limit;
+        return;
+    }
+
+    budget->reset = ngx_max(budget->reset, other->reset);
+    budget->left = ngx_min(budget->left, other->left);
+
+    if (budget->limit == 0) {
+        budget->limit = other->limit;
+    }
 }
 
 

@@ -62,6 +62,13 @@ void ngx_http_klaviyo_budget_observe(ngx_http_klaviyo_budget_t *budget,
 void ngx_http_klaviyo_budget_pause(ngx_http_klaviyo_budget_t *budget,
     uint64_t now, ngx_msec_t msec);
 
+/*
+ * Adds to "budget" what "other", of another process, knows of the same account;
+ * "other" is checked, so it may be anything.
+ */
+void ngx_http_klaviyo_budget_merge(ngx_http_klaviyo_budget_t *budget,
+    ngx_http_klaviyo_budget_t *other, uint64_t now);
+
 /* Zeroes what can't be true at "now", as after a reboot of the clock. */
 void ngx_http_klaviyo_budget_check(ngx_http_klaviyo_budget_t *budget,
     uint64_t now);

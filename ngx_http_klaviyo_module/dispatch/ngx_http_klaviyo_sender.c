@@ -60,6 +60,10 @@ ngx_http_klaviyo_sender_init(ngx_http_klaviyo_sender_t *s, ngx_pool_t *pool,
 
     s->budget = (ngx_http_klaviyo_budget_t *) s->state->budget;
 
+    s->rate.budget = s->budget;
+    s->rate.account = account;
+    s->rate.log = s->log;
+
     for (i = 0; i < NGX_HTTP_KLAVIYO_IN_FLIGHT; i++) {
         s->flights[i].sender = s;
     }
@@ -75,7 +79,8 @@ ngx_http_klaviyo_sender_init(ngx_http_klaviyo_sender_t *s, ngx_pool_t *pool,
         || ngx_http_klaviyo_journal_init(&s->dry_run, pool, &directory->path,
                                          &account->name, ".dry-run",
                                          NGX_HTTP_KLAVIYO_DRY_RUN_MAX, s->log)
-           != NGX_OK)
+           != NGX_OK
+        || ngx_http_klaviyo_rate_init(&s->rate, pool, directory) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -249,15 +254,10 @@ ngx_http_klaviyo_sender_due(ngx_http_klaviyo_sender_t *s)
 static ngx_msec_t
 ngx_http_klaviyo_sender_budget(ngx_http_klaviyo_sender_t *s)
 {
-    ngx_msec_t                   wait;
-    ngx_http_klaviyo_account_t  *account;
+    ngx_msec_t  wait;
 
-    account = s->account;
-
-    wait = ngx_http_klaviyo_budget_take(s->budget,
-                                        ngx_http_klaviyo_sender_clock(),
-                                        account->burst, account->steady,
-                                        account->share);
+    wait = ngx_http_klaviyo_rate_take(&s->rate,
+                                      ngx_http_klaviyo_sender_clock());
     if (wait) {
         ngx_http_klaviyo_report_throttled(s, wait);
 

@@ -20,6 +20,7 @@
 #include "ngx_http_klaviyo_batch.h"
 #include "ngx_http_klaviyo_budget.h"
 #include "ngx_http_klaviyo_deadletter.h"
+#include "ngx_http_klaviyo_rate.h"
 #include "ngx_http_klaviyo_rescue.h"
 #include "ngx_http_klaviyo_spool.h"
 #include "ngx_http_klaviyo_transport.h"
@@ -77,6 +78,7 @@ struct ngx_http_klaviyo_sender_s {
     ngx_http_klaviyo_account_t          *account;
     ngx_http_klaviyo_account_state_t    *state;    /* in the control zone */
     ngx_http_klaviyo_budget_t           *budget;   /* in it */
+    ngx_http_klaviyo_rate_t              rate;
     ngx_http_klaviyo_transport_t        *transport;
     ngx_log_t                           *log;
 

@@ -1,0 +1,68 @@
+
+/*
+ * Copyright (C) ngx_http_klaviyo_module contributors
+ */
+
+/*
+ * The rate of an account, shared by all masters that use the same directory of
+ * the spool: two of a binary upgrade, or two nginx on one host.  The truth is a
+ * small file NAME.rate in it, which is locked for as long as it is read and
+ * written.
+ */
+
+
+#ifndef _NGX_HTTP_KLAVIYO_RATE_H_INCLUDED_
+#define _NGX_HTTP_KLAVIYO_RATE_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_http_klaviyo_account.h"
+#include "ngx_http_klaviyo_budget.h"
+#include "ngx_http_klaviyo_directory.h"
+
+
+/* the content of the file; of this host, as its clock is */
+typedef struct {
+    u_char                               magic[8];
+    ngx_http_klaviyo_budget_t            budget;
+    uint32_t                             size;     /* of all */
+    uint32_t                             crc;      /* of what is before it */
+} ngx_http_klaviyo_rate_file_t;
+
+
+typedef struct {
+    u_char                              *path;     /* NUL-terminated */
+    ngx_http_klaviyo_account_t          *account;
+    ngx_http_klaviyo_budget_t           *budget;   /* this instance's copy */
+    ngx_uid_t                            user;
+    ngx_gid_t                            group;
+    ngx_log_t                           *log;
+
+    ngx_uint_t                           held;     /* times in a row */
+    unsigned                             told:1;
+    unsigned                             damaged:1;  /* that was told */
+} ngx_http_klaviyo_rate_t;
+
+
+/* "budget", "account" and "log" are set.  NGX_OK or NGX_ERROR (no memory). */
+ngx_int_t ngx_http_klaviyo_rate_init(ngx_http_klaviyo_rate_t *rate,
+    ngx_pool_t *pool, ngx_http_klaviyo_directory_t *directory);
+
+/*
+ * ngx_http_klaviyo_budget_take() with what is in the file.  If that can't be
+ * had this instance's copy alone counts; it never waits for the lock.  In the
+ * background process that owns the account's ring.
+ */
+ngx_msec_t ngx_http_klaviyo_rate_take(ngx_http_klaviyo_rate_t *rate,
+    uint64_t now);
+
+
+/* Pure: the content of a file, and back.  NGX_DECLINED: it is none of ours. */
+void ngx_http_klaviyo_rate_encode(ngx_http_klaviyo_rate_file_t *file,
+    ngx_http_klaviyo_budget_t *budget);
+ngx_int_t ngx_http_klaviyo_rate_decode(ngx_http_klaviyo_rate_file_t *file,
+    size_t size, ngx_http_klaviyo_budget_t *budget);
+
+
+#endif /* _NGX_HTTP_KLAVIYO_RATE_H_INCLUDED_ */
