@@ -12,6 +12,7 @@
 #include <ngx_core.h>
 #include "ngx_http_klaviyo_outcome.h"
 #include "ngx_http_klaviyo_report.h"
+#include "ngx_http_klaviyo_trouble.h"
 
 
 static void ngx_http_klaviyo_outcome_learn(ngx_http_klaviyo_flight_t *flight,
@@ -19,7 +20,12 @@ static void ngx_http_klaviyo_outcome_learn(ngx_http_klaviyo_flight_t *flight,
 static void ngx_http_klaviyo_outcome_done(ngx_http_klaviyo_flight_t *flight,
     ngx_http_klaviyo_answer_t *answer);
 static void ngx_http_klaviyo_outcome_wait(ngx_http_klaviyo_flight_t *flight,
-    ngx_http_klaviyo_answer_t *answer, ngx_msec_t wait);
+    ngx_http_klaviyo_answer_t *answer, ngx_http_klaviyo_verdict_t *verdict);
+static void ngx_http_klaviyo_outcome_again(ngx_http_klaviyo_flight_t *flight,
+    ngx_http_klaviyo_answer_t *answer, ngx_http_klaviyo_verdict_t *verdict,
+    ngx_msec_t wait);
+static void ngx_http_klaviyo_outcome_unanswered(
+    ngx_http_klaviyo_answer_t *answer, ngx_http_klaviyo_error_t *error);
 static ngx_msec_t ngx_http_klaviyo_outcome_backoff(
     ngx_http_klaviyo_sender_t *s);
 static void ngx_http_klaviyo_outcome_halve(ngx_http_klaviyo_flight_t *flight,
@@ -45,6 +51,9 @@ static void ngx_http_klaviyo_outcome_stop(ngx_http_klaviyo_flight_t *flight,
 static ngx_uint_t ngx_http_klaviyo_outcome_keep(
     ngx_http_klaviyo_flight_t *flight, ngx_http_klaviyo_sender_e mode,
     ngx_msec_t wait);
+static ngx_uint_t ngx_http_klaviyo_outcome_away(
+    ngx_http_klaviyo_flight_t *flight, ngx_http_klaviyo_sender_e mode,
+    ngx_msec_t wait);
 static void ngx_http_klaviyo_outcome_reached(
     ngx_http_klaviyo_flight_t *flight);
 
@@ -62,11 +71,12 @@ ngx_http_klaviyo_outcome(ngx_http_klaviyo_flight_t *flight,
         break;
 
     case NGX_HTTP_KLAVIYO_VERDICT_WAIT:
-        ngx_http_klaviyo_outcome_wait(flight, answer, verdict->wait);
+        ngx_http_klaviyo_outcome_wait(flight, answer, verdict);
         break;
 
     case NGX_HTTP_KLAVIYO_VERDICT_BACKOFF:
-        ngx_http_klaviyo_outcome_failed(flight, answer);
+        ngx_http_klaviyo_outcome_again(flight, answer, verdict,
+                             ngx_http_klaviyo_outcome_backoff(flight->sender));
         break;
 
     case NGX_HTTP_KLAVIYO_VERDICT_STOP:
@@ -125,6 +135,7 @@ ngx_http_klaviyo_outcome_done(ngx_http_klaviyo_flight_t *flight,
 
     s = flight->sender;
 
+    ngx_http_klaviyo_trouble_over(flight);
     ngx_http_klaviyo_ring_finish(s->account->ring, flight->batch.slot);
     ngx_http_klaviyo_report_sent(flight, answer);
 
@@ -140,21 +151,18 @@ ngx_http_klaviyo_outcome_done(ngx_http_klaviyo_flight_t *flight,
 
 static void
 ngx_http_klaviyo_outcome_wait(ngx_http_klaviyo_flight_t *flight,
-    ngx_http_klaviyo_answer_t *answer, ngx_msec_t wait)
+    ngx_http_klaviyo_answer_t *answer, ngx_http_klaviyo_verdict_t *verdict)
 {
-    ngx_http_klaviyo_sender_e   mode;
+    ngx_msec_t                  wait;
     ngx_http_klaviyo_sender_t  *s;
 
     s = flight->sender;
 
-    mode = (answer->status == 429) ? NGX_HTTP_KLAVIYO_SENDER_THROTTLED
-                                   : NGX_HTTP_KLAVIYO_SENDER_BACKOFF;
-
-    if (wait == 0) {
+    if (verdict->wait == 0) {
         wait = ngx_http_klaviyo_outcome_backoff(s);
 
     } else {
-        wait = ngx_min(wait, NGX_HTTP_KLAVIYO_MAX_PAUSE);
+        wait = ngx_min(verdict->wait, NGX_HTTP_KLAVIYO_MAX_PAUSE);
 
         /* the next process must wait as well, so the control zone has it */
 
@@ -165,8 +173,92 @@ ngx_http_klaviyo_outcome_wait(ngx_http_klaviyo_flight_t *flight,
         }
     }
 
-    if (ngx_http_klaviyo_outcome_keep(flight, mode, wait)) {
+    if (answer->status != 429) {
+        ngx_http_klaviyo_outcome_again(flight, answer, verdict, wait);
+        return;
+    }
+
+    if (ngx_http_klaviyo_outcome_keep(flight,
+                                      NGX_HTTP_KLAVIYO_SENDER_THROTTLED, wait))
+    {
         ngx_http_klaviyo_report_failed(s, answer);
+    }
+}
+
+
+/* It says nothing about the events: what else was accepted may */
+
+static void
+ngx_http_klaviyo_outcome_again(ngx_http_klaviyo_flight_t *flight,
+    ngx_http_klaviyo_answer_t *answer, ngx_http_klaviyo_verdict_t *verdict,
+    ngx_msec_t wait)
+{
+    ngx_uint_t                   alone;
+    ngx_array_t                  errors;
+    ngx_http_klaviyo_error_t     error;
+    ngx_http_klaviyo_sender_t   *s;
+    ngx_http_klaviyo_trouble_e   trouble;
+
+    s = flight->sender;
+
+    trouble = ngx_http_klaviyo_trouble_failed(flight, wait, &alone);
+
+    if (trouble == NGX_HTTP_KLAVIYO_TROUBLE_DEAD) {
+
+        if (verdict->errors == NULL) {
+            ngx_http_klaviyo_outcome_unanswered(answer, &error);
+
+            ngx_memzero(&errors, sizeof(ngx_array_t));
+            errors.elts = &error;
+            errors.nelts = 1;
+
+            verdict->errors = &errors;
+        }
+
+        ngx_http_klaviyo_outcome_single(flight, answer, verdict);
+        return;
+    }
+
+    if (trouble == NGX_HTTP_KLAVIYO_TROUBLE_WAITS) {
+        ngx_http_klaviyo_ring_release(s->account->ring, flight->batch.slot);
+        s->waiting = 1;
+    }
+
+    ngx_log_debug4(NGX_LOG_DEBUG_CORE, s->log, 0,
+                   "klaviyo account \"%V\": slot %i failed, alone:%ui, %ui",
+                   &s->account->name, flight->batch.slot, alone,
+                   (ngx_uint_t) trouble);
+
+    /* others are accepted: they go on, unless it is not known any more */
+
+    if (alone && !s->probe) {
+        return;
+    }
+
+    if (ngx_http_klaviyo_outcome_away(flight, NGX_HTTP_KLAVIYO_SENDER_BACKOFF,
+                                      wait))
+    {
+        ngx_http_klaviyo_report_failed(s, answer);
+    }
+}
+
+
+/* There are no words of Klaviyo's */
+
+static void
+ngx_http_klaviyo_outcome_unanswered(ngx_http_klaviyo_answer_t *answer,
+    ngx_http_klaviyo_error_t *error)
+{
+    ngx_memzero(error, sizeof(ngx_http_klaviyo_error_t));
+
+    if (answer->status == 0) {
+        ngx_str_set(&error->code, "no_answer");
+        error->detail = answer->failure;
+
+    } else {
+        ngx_str_set(&error->code, "failed");
+        ngx_str_set(&error->detail, "It failed alone while others were "
+                                    "accepted.");
     }
 }
 
@@ -519,6 +611,19 @@ ngx_http_klaviyo_outcome_keep(ngx_http_klaviyo_flight_t *flight,
     ngx_http_klaviyo_ring_release(s->account->ring, flight->batch.slot);
 
     s->waiting = 1;
+
+    return ngx_http_klaviyo_outcome_away(flight, mode, wait);
+}
+
+
+static ngx_uint_t
+ngx_http_klaviyo_outcome_away(ngx_http_klaviyo_flight_t *flight,
+    ngx_http_klaviyo_sender_e mode, ngx_msec_t wait)
+{
+    ngx_http_klaviyo_sender_t  *s;
+
+    s = flight->sender;
+
     s->failed++;
 
     if (flight->round != s->round) {
@@ -553,6 +658,10 @@ ngx_http_klaviyo_outcome_reached(ngx_http_klaviyo_flight_t *flight)
 
     if (flight->round != s->round || s->fault) {
         return;
+    }
+
+    if (s->mode != NGX_HTTP_KLAVIYO_SENDER_OK) {
+        ngx_http_klaviyo_trouble_back(s);
     }
 
     s->mode = NGX_HTTP_KLAVIYO_SENDER_OK;

@@ -13,6 +13,7 @@
 #include "ngx_http_klaviyo_overflow.h"
 #include "ngx_http_klaviyo_outcome.h"
 #include "ngx_http_klaviyo_report.h"
+#include "ngx_http_klaviyo_trouble.h"
 
 
 /* slots that move in one turn */
@@ -117,11 +118,13 @@ ngx_http_klaviyo_overflow_due(ngx_http_klaviyo_sender_t *s,
 
     /*
      * In a fault new events are what may prove that it is over.  Whatever is in
-     * a slot stays for the next try.
+     * a slot stays for the next try, if it isn't aside because it fails.
      */
 
     return ngx_http_klaviyo_overflow_away(s) && !s->fault && !s->hurry
-           && stat->unclaimed && stat->events > stat->unclaimed;
+           && stat->unclaimed
+           && stat->events > stat->unclaimed
+                             + ngx_http_klaviyo_trouble_events(s);
 }
 
 
@@ -183,6 +186,10 @@ ngx_http_klaviyo_overflow_slot(ngx_http_klaviyo_sender_t *s,
         s->held = NGX_DECLINED;
 
         if (slot == NGX_DECLINED) {
+            slot = ngx_http_klaviyo_trouble_take(s);
+        }
+
+        if (slot == NGX_DECLINED) {
             slot = ngx_http_klaviyo_ring_adopt(ring);
         }
 
@@ -234,7 +241,9 @@ ngx_http_klaviyo_overflow_out(ngx_http_klaviyo_sender_t *s)
 
     ngx_http_klaviyo_ring_stat(s->account->ring, &stat);
 
-    if ((s->mode != NGX_HTTP_KLAVIYO_SENDER_OK || s->probe) && stat.events) {
+    if ((s->mode != NGX_HTTP_KLAVIYO_SENDER_OK || s->probe)
+        && stat.events > ngx_http_klaviyo_trouble_events(s))
+    {
         return;
     }
 

@@ -14,6 +14,7 @@
 #include "ngx_http_klaviyo_outcome.h"
 #include "ngx_http_klaviyo_overflow.h"
 #include "ngx_http_klaviyo_report.h"
+#include "ngx_http_klaviyo_trouble.h"
 
 
 /* the control zone keeps the budget without knowing what it is */
@@ -66,6 +67,10 @@ ngx_http_klaviyo_sender_init(ngx_http_klaviyo_sender_t *s, ngx_pool_t *pool,
 
     for (i = 0; i < NGX_HTTP_KLAVIYO_IN_FLIGHT; i++) {
         s->flights[i].sender = s;
+    }
+
+    for (i = 0; i < NGX_HTTP_KLAVIYO_TROUBLES; i++) {
+        s->troubles[i].slot = NGX_DECLINED;
     }
 
     s->held = NGX_DECLINED;
@@ -214,12 +219,19 @@ ngx_http_klaviyo_sender_blocked(ngx_http_klaviyo_sender_t *s)
 static ngx_msec_t
 ngx_http_klaviyo_sender_due(ngx_http_klaviyo_sender_t *s)
 {
+    ngx_msec_t                     wait;
     ngx_http_klaviyo_account_t    *account;
     ngx_http_klaviyo_ring_stat_t   stat;
 
     account = s->account;
 
     ngx_http_klaviyo_ring_stat(account->ring, &stat);
+
+    wait = NGX_TIMER_INFINITE;
+
+    if (s->held == NGX_DECLINED && !s->probe) {
+        s->held = ngx_http_klaviyo_trouble_due(s, &wait);
+    }
 
     if (s->held == NGX_DECLINED && s->waiting
         && !(s->fault && s->fresh && stat.unclaimed))
@@ -236,7 +248,14 @@ ngx_http_klaviyo_sender_due(ngx_http_klaviyo_sender_t *s)
     }
 
     if (stat.unclaimed == 0) {
-        return NGX_TIMER_INFINITE;
+
+        /* nothing else to try with */
+
+        if (s->probe) {
+            s->held = ngx_http_klaviyo_trouble_due(s, &wait);
+        }
+
+        return (s->held == NGX_DECLINED) ? wait : 0;
     }
 
     if (s->hurry
@@ -247,7 +266,9 @@ ngx_http_klaviyo_sender_due(ngx_http_klaviyo_sender_t *s)
         return 0;
     }
 
-    return ngx_min(account->linger - stat.oldest, NGX_HTTP_KLAVIYO_TICK);
+    wait = ngx_min(wait, account->linger - stat.oldest);
+
+    return ngx_min(wait, NGX_HTTP_KLAVIYO_TICK);
 }
 
 
@@ -439,6 +460,7 @@ ngx_http_klaviyo_sender_drain(ngx_http_klaviyo_sender_t *s, ngx_uint_t claim)
 
     if (s->mode == NGX_HTTP_KLAVIYO_SENDER_BACKOFF) {
         s->blocked = 0;
+        ngx_http_klaviyo_trouble_back(s);
     }
 
     if (!s->claim) {
@@ -495,6 +517,8 @@ ngx_http_klaviyo_sender_stop(ngx_http_klaviyo_sender_t *s)
 static void
 ngx_http_klaviyo_sender_drop_held(ngx_http_klaviyo_sender_t *s)
 {
+    ngx_http_klaviyo_trouble_release(s);
+
     if (s->held == NGX_DECLINED) {
         return;
     }

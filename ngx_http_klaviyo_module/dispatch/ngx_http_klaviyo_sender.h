@@ -50,6 +50,10 @@
 #define NGX_HTTP_KLAVIYO_DEATHS_MINUTE   60
 
 
+/* ranges that fail, as many as are remembered */
+#define NGX_HTTP_KLAVIYO_TROUBLES        16
+
+
 /* whether the entry that an error points at is the one that is refused */
 typedef enum {
     NGX_HTTP_KLAVIYO_POINTERS_UNKNOWN = 0,
@@ -72,6 +76,25 @@ typedef struct {
     ngx_uint_t                           round;    /* when it was sent */
     ngx_msec_t                           since;
 } ngx_http_klaviyo_flight_t;
+
+
+/* a range that has failed without a word about its events */
+typedef struct {
+    ngx_http_klaviyo_record_t           *record;   /* its first, NULL: free */
+    uint32_t                             id;       /* of that, since another */
+    uint32_t                             msec;     /* one may be there later */
+
+    ngx_uint_t                           tries;
+    ngx_uint_t                           failures;  /* with an event accepted
+                                                       since the one before */
+    ngx_uint_t                           accepted;  /* requests until then */
+    ngx_uint_t                           others;   /* that had failed then */
+
+    /* aside: the slot is ours, and waits until "next"; or NGX_DECLINED */
+    ngx_int_t                            slot;
+    ngx_uint_t                           events;
+    ngx_msec_t                           next;
+} ngx_http_klaviyo_trouble_t;
 
 
 struct ngx_http_klaviyo_sender_s {
@@ -113,6 +136,12 @@ struct ngx_http_klaviyo_sender_s {
     /* the event that was pointed at and is sent alone: it proves which */
     ngx_http_klaviyo_pointers_e          pointers;
     ngx_http_klaviyo_record_t           *suspect;
+
+    /* what fails while others don't; requests that were accepted, ranges that
+     * have failed a first time */
+    ngx_http_klaviyo_trouble_t           troubles[NGX_HTTP_KLAVIYO_TROUBLES];
+    ngx_uint_t                           accepted;
+    ngx_uint_t                           others;
 
     /* for the log: since the account was well, or since they were told */
     ngx_uint_t                           failed;

@@ -1649,6 +1649,266 @@ stopping_moves_what_is_left_to_the_spool(void **state)
 }
 
 
+/* what fails while others are accepted */
+
+/*
+ * Answers all that is out, in one turn: "status" to what holds the event
+ * "bad", 202 to the others.  Returns how many of these there were.
+ */
+
+static ngx_uint_t
+serve(fixture_t *f, ngx_uint_t bad, ngx_uint_t status)
+{
+    ngx_uint_t  i, n, good;
+
+    good = 0;
+    n = ncalls;
+
+    for (i = 0; i < n; i++) {
+
+        if (!calls[i].open) {
+            continue;
+        }
+
+        if (has(i, bad)) {
+            answer(f, i, status, "");
+
+        } else {
+            answer(f, i, 202, "");
+            good++;
+        }
+    }
+
+    for (i = 0; i < ncalls; i++) {
+        if (calls[i].open) {
+            return good;
+        }
+    }
+
+    ncalls = 0;
+
+    return good;
+}
+
+
+static void
+a_bad_batch_is_halved_while_others_are_accepted(void **state)
+{
+    fixture_t *f = *state;
+
+    ngx_uint_t  turns;
+
+    f->account.batch_events = 100;
+    put(f, 100);
+
+    for (turns = 0; f->counters->dead == 0; turns++) {
+        assert_in_range(turns, 0, 20000);
+
+        /* a few new ones at times */
+
+        if (turns % 50 == 0) {
+            put(f, 1);
+        }
+
+        (void) run(f);
+        (void) serve(f, 77, 500);
+        pass(100);
+    }
+
+    assert_int_equal(letters(f), 1);
+    assert_int_equal(f->counters->sent + f->counters->queued,
+                     f->counters->seen - 1);
+    assert_non_null(strstr((char *) unit_folder_read(f->pool, f->folder,
+                                                     "shop.dead")->data,
+                           "\"event\":{\"n\":77,"));
+
+    pass(70000);
+    (void) run(f);
+    accept_all(f);
+    assert_conserved(f);
+    assert_int_equal(f->counters->queued, 0);
+}
+
+
+static void
+what_fails_for_good_does_not_hold_up_others(void **state)
+{
+    fixture_t *f = *state;
+
+    ngx_uint_t  turns, n, good;
+
+    put(f, 10);
+
+    /* it is the only one, for long */
+
+    for (turns = 0; turns < 1000; turns++) {
+        (void) run(f);
+        (void) serve(f, 3, 500);
+        pass(1000);
+    }
+
+    assert_int_equal(f->counters->sent, 0);
+
+    /* others come, and wait for one pause at most */
+
+    for (n = 0; n < 30; n++) {
+        put(f, 10);
+        good = 0;
+
+        for (turns = 0; good == 0; turns++) {
+            assert_in_range(turns, 0, 3200);
+            (void) run(f);
+            good = serve(f, 3, 500);
+            pass(n ? 10 : 100);
+        }
+    }
+
+    assert_in_range(f->counters->sent, 290, 310);
+}
+
+
+static void
+in_an_outage_nothing_is_halved_and_nothing_dies(void **state)
+{
+    fixture_t *f = *state;
+
+    ngx_uint_t  i, turns;
+
+    f->account.retry_max = 2000;
+    put(f, 205);
+
+    for (turns = 0; turns < 5000; turns++) {
+        (void) run(f);
+
+        for (i = 0; i < ncalls; i++) {
+            if (calls[i].open) {
+                answer(f, i, (turns % 2) ? 500 : 0, "");
+            }
+        }
+
+        ncalls = 0;
+        pass(500);
+    }
+
+    assert_int_equal(f->counters->dead, 0);
+
+    for (turns = 0; f->counters->queued; turns++) {
+        assert_in_range(turns, 0, 100);
+        (void) run(f);
+
+        for (i = 0; i < ncalls; i++) {
+            assert_true(!calls[i].open || first(i) % 10 == 0);
+        }
+
+        (void) serve(f, 1000, 500);
+        pass(500);
+    }
+
+    assert_int_equal(f->counters->sent, 205);
+    assert_conserved(f);
+}
+
+
+/* of all requests nine of ten fail, by chance */
+
+static void
+in_a_bad_hour_nothing_dies(void **state)
+{
+    fixture_t *f = *state;
+
+    ngx_uint_t  i, turns;
+
+    f->account.retry_max = 1000;
+    srandom(20260715);
+
+    for (turns = 0; turns < 20000; turns++) {
+
+        if (turns % 20 == 0 && f->counters->queued < 500) {
+            put(f, 3);
+        }
+
+        (void) run(f);
+
+        for (i = 0; i < ncalls; i++) {
+            if (calls[i].open) {
+                answer(f, i, (random() % 10) ? 500 : 202, "");
+            }
+        }
+
+        ncalls = 0;
+        pass(100);
+    }
+
+    assert_int_equal(f->counters->dead, 0);
+    assert_in_range(f->counters->sent, 100, 100000);
+    assert_int_equal(f->counters->seen, f->counters->sent
+                                        + f->counters->queued
+                                        + f->counters->spooled);
+}
+
+
+static void
+one_that_never_gets_an_answer_dies_with_that(void **state)
+{
+    fixture_t *f = *state;
+
+    ngx_uint_t  turns;
+
+    put(f, 1);
+
+    for (turns = 0; f->counters->dead == 0; turns++) {
+        assert_in_range(turns, 0, 20000);
+
+        if (turns % 20 == 0) {
+            put(f, 10);
+        }
+
+        (void) run(f);
+        (void) serve(f, 0, 0);
+        pass(100);
+    }
+
+    assert_non_null(strstr((char *) unit_folder_read(f->pool, f->folder,
+                                                     "shop.dead")->data,
+                           "\"status\":0,\"code\":\"no_answer\""));
+    assert_int_equal(letters(f), 1);
+}
+
+
+static void
+what_is_aside_goes_to_whoever_comes_next(void **state)
+{
+    fixture_t *f = *state;
+
+    ngx_uint_t                 turns;
+    ngx_http_klaviyo_sender_t  next;
+
+    put(f, 20);
+
+    for (turns = 0; turns < 200; turns++) {
+        (void) run(f);
+        (void) serve(f, 3, 500);
+        pass(100);
+    }
+
+    assert_in_range(f->counters->queued, 1, 10);
+
+    /* as when the process has ended */
+    (void) ngx_http_klaviyo_sender_stop(&f->sender);
+    assert_int_equal(f->counters->queued, 0);
+    assert_in_range(f->counters->spooled, 1, 10);
+
+    start(f, &next, &f->account);
+    (void) ngx_http_klaviyo_sender_run(&next);
+    pass(2000);
+    (void) ngx_http_klaviyo_sender_run(&next);
+    assert_int_equal(f->counters->queued + f->counters->spooled
+                     + f->counters->sent, 20);
+    assert_int_equal(f->counters->spooled, 0);
+    assert_in_range(ncalls, 1, 4);
+}
+
+
 int
 main(void)
 {
@@ -1706,6 +1966,12 @@ main(void)
         test(stopping_moves_what_is_left_to_the_spool),
         test(stopping_gives_the_slots_back),
         test(who_lost_the_ring_finishes_and_claims_no_more),
+        test(a_bad_batch_is_halved_while_others_are_accepted),
+        test(what_fails_for_good_does_not_hold_up_others),
+        test(in_an_outage_nothing_is_halved_and_nothing_dies),
+        test(in_a_bad_hour_nothing_dies),
+        test(one_that_never_gets_an_answer_dies_with_that),
+        test(what_is_aside_goes_to_whoever_comes_next),
     };
 
     return cmocka_run_group_tests_name("sender", tests, NULL, NULL);
