@@ -153,6 +153,7 @@ static void
 ngx_http_klaviyo_outcome_wait(ngx_http_klaviyo_flight_t *flight,
     ngx_http_klaviyo_answer_t *answer, ngx_http_klaviyo_verdict_t *verdict)
 {
+    uint64_t                    now;
     ngx_msec_t                  wait;
     ngx_http_klaviyo_sender_t  *s;
 
@@ -164,12 +165,13 @@ ngx_http_klaviyo_outcome_wait(ngx_http_klaviyo_flight_t *flight,
     } else {
         wait = ngx_min(verdict->wait, NGX_HTTP_KLAVIYO_MAX_PAUSE);
 
-        /* the next process must wait as well, so the control zone has it */
+        /* whoever else sends, or comes next, must wait as well */
 
         if (s->owner) {
-            ngx_http_klaviyo_budget_pause(s->budget,
-                                          ngx_http_klaviyo_sender_clock(),
-                                          wait);
+            now = ngx_http_klaviyo_sender_clock();
+
+            ngx_http_klaviyo_budget_pause(s->budget, now, wait);
+            ngx_http_klaviyo_rate_tell(&s->rate, now);
         }
     }
 

@@ -115,6 +115,29 @@ ngx_http_klaviyo_rate_take(ngx_http_klaviyo_rate_t *rate, uint64_t now)
 }
 
 
+void
+ngx_http_klaviyo_rate_tell(ngx_http_klaviyo_rate_t *rate, uint64_t now)
+{
+    ngx_fd_t                   fd;
+    ngx_http_klaviyo_budget_t  before;
+
+    fd = ngx_http_klaviyo_rate_open(rate);
+
+    if (fd == NGX_INVALID_FILE) {
+        return;
+    }
+
+    if (flock(fd, LOCK_EX|LOCK_NB) == 0) {
+        ngx_http_klaviyo_rate_read(rate, fd, &before);
+        ngx_http_klaviyo_budget_merge(rate->budget, &before, now);
+
+        (void) ngx_http_klaviyo_rate_write(rate, fd);
+    }
+
+    (void) ngx_close_file(fd);
+}
+
+
 static ngx_msec_t
 ngx_http_klaviyo_rate_ask(ngx_http_klaviyo_rate_t *rate, uint64_t now)
 {

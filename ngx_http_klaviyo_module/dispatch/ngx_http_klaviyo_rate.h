@@ -57,6 +57,12 @@ ngx_int_t ngx_http_klaviyo_rate_init(ngx_http_klaviyo_rate_t *rate,
 ngx_msec_t ngx_http_klaviyo_rate_take(ngx_http_klaviyo_rate_t *rate,
     uint64_t now);
 
+/*
+ * This instance's copy knows of a pause: so do the others from now on, if the
+ * file can be had.  In the same process.
+ */
+void ngx_http_klaviyo_rate_tell(ngx_http_klaviyo_rate_t *rate, uint64_t now);
+
 
 /* Pure: the content of a file, and back.  NGX_DECLINED: it is none of ours. */
 void ngx_http_klaviyo_rate_encode(ngx_http_klaviyo_rate_file_t *file,
