@@ -199,8 +199,19 @@ sub poison {
 }
 
 
+# Answers each body that holds one of the texts so, e.g. broken('"n":"7"', '500');
+# without arguments: none.
+
+sub broken {
+    my ($self, $text, @step) = @_;
+
+    return $self->settings(broken => defined $text
+        ? [ { text => $text, answer => @step } ] : []);
+}
+
+
 # key, validate, identifiers (one, any), repeated (accept, refuse), errors,
-# burst, steady, others, ratelimit (plain, windows, off), delay, poison.
+# burst, steady, others, ratelimit (plain, windows, off), delay, poison, broken.
 
 sub settings {
     my ($self, %settings) = @_;

@@ -31,6 +31,8 @@ our %defaults = (
     others      => 0,         # requests that others made in this minute
     ratelimit   => 'plain',   # windows: the other shape; off: no headers
     poison      => [],        # { key, value, pointer }: refused events
+    broken      => [],        # { text, answer, ... }: steps for the bodies that
+                              # hold a text
 );
 
 # "settings" are shared with who changes them.

@@ -412,7 +412,7 @@ sub request {
     my ($self, $c, $r) = @_;
 
     my $n = ++$self->{stats}{requests};
-    my $step = $self->step() || { answer => 'ok' };
+    my $step = $self->step() || $self->broken($r) || { answer => 'ok' };
     my $name = $step->{answer};
 
     $r->{received} = Time::HiRes::time();
@@ -472,6 +472,19 @@ sub step {
     }
 
     return $step;
+}
+
+
+# what a body is answered because of a text in it
+
+sub broken {
+    my ($self, $r) = @_;
+
+    for my $step (@{$self->{settings}{broken} || []}) {
+        return $step if index($r->{body}, $step->{text}) >= 0;
+    }
+
+    return;
 }
 
 
