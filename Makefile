@@ -3,7 +3,8 @@
 
 # make            builds build/ngx_http_klaviyo_module.so for Debian's nginx
 # make NGX_SRC=PATH  the same for an unpacked nginx of nginx.org
-# make install    copies it to MODULESDIR, below DESTDIR
+# make install    copies it to MODULESDIR and klaviyo-deadletters to BINDIR, below
+#                 DESTDIR
 # make deps       installs the Debian packages that are missing
 # make test       deps, the style, the unit tests, then t/*.t
 # make unit       the unit tests alone (ASan, UBSan)
@@ -20,6 +21,7 @@ SHELL =			/bin/bash
 
 MODULE =		ngx_http_klaviyo_module
 MODULESDIR =		/usr/lib/nginx/modules
+BINDIR =		/usr/bin
 DESTDIR =
 
 NGX_DEV =		/usr/share/nginx/src
@@ -120,6 +122,8 @@ deps:
 install:	modules
 	install -d $(DESTDIR)$(MODULESDIR)
 	install -m 644 $(SO) $(DESTDIR)$(MODULESDIR)/$(MODULE).so
+	install -d $(DESTDIR)$(BINDIR)
+	install -m 755 util/klaviyo-deadletters $(DESTDIR)$(BINDIR)
 
 
 # The unit tests: each t/unit/NAME_test.c with what it needs of the module and
