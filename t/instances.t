@@ -1,0 +1,146 @@
+#!/usr/bin/perl
+
+# Copyright (C) ngx_http_klaviyo_module contributors
+
+# Two nginx that live in one directory of the spool: neither touches what the
+# other one has there, until that is dead.
+
+###############################################################################
+
+use warnings;
+use strict;
+
+use Test::More;
+
+use Cpanel::JSON::XS ();
+use File::Temp ();
+use FindBin ();
+use Time::HiRes qw(sleep);
+
+use lib "$FindBin::Bin/lib";
+use Test::Nginx::Klaviyo;
+use Test::Nginx::Klaviyo::Delivery;
+
+###############################################################################
+
+my $spool = File::Temp::tempdir(CLEANUP => 1, TMPDIR => 1);
+my $json = Cpanel::JSON::XS->new->utf8;
+
+chmod 0777, $spool;
+
+my $one = shop(start => 0, drain => '100ms');
+my $two = Test::Nginx::Klaviyo->new();
+my $k = $one->klaviyo();
+
+write_shop($two, drain => '100ms', endpoint => $k->url());
+
+for my $t ($one, $two) {
+    $t->write_file('nginx.conf', $t->read_file('nginx.conf')
+        =~ s/(klaviyo_spool) \S+;/$1 $spool;/r);
+    $t->run();
+}
+
+together();
+frozen();
+dead();
+
+Test::Nginx::Klaviyo->done();
+
+###############################################################################
+
+# name => [ the numbers of its events ]
+sub segments {
+    my %segments;
+
+    for my $file (glob "$spool/*.spool") {
+        open my $in, '<', $file or next;
+        $segments{$file} = [ map { $json->decode($_)->{event}{attributes}
+            {events}{data}[0]{attributes}{properties}{n} } <$in> ];
+    }
+
+    return %segments;
+}
+
+
+sub text {
+    my %segments = segments();
+
+    return join ' ', map { "$_ @{$segments{$_}}" } sort keys %segments;
+}
+
+###############################################################################
+
+# Klaviyo is away: each has segments of its own.
+
+sub together {
+    $k->stop();
+
+    view($one, 1, 200);
+    view($two, 1001, 1200);
+
+    # some are kept to be tried next
+    for my $t ($one, $two) {
+        ok($t->wait_for(sub {
+            view($t, $t == $one ? (201, 201) : (1201, 1201));
+            return (account($t)->{events}{spooled} // 0) > 0 }, 20),
+            'events are spooled');
+    }
+
+    my %segments = segments();
+    my @mixed = grep { my @n = @{$segments{$_}};
+        grep({ $_ < 1000 } @n) && grep({ $_ > 1000 } @n) } keys %segments;
+
+    is("@mixed", '', 'each has its own');
+    is(scalar(() = glob "$spool/*.lock"), 2, 'and its lock');
+}
+
+
+# One of them is stopped, but lives: the other one delivers its own only.
+
+sub frozen {
+    my $t = $two;
+
+    $one->signal('STOP');
+
+    my %before = segments();
+    my @its = grep { $before{$_}[0] < 1000 } sort keys %before;
+
+    cmp_ok(scalar @its, '>', 0, 'it has left segments');
+    $k->start();
+
+    my @all = (1001 .. 1200);
+
+    $k->wait_for(200, 20, sub { grep { $_ >= 1001 && $_ <= 1200 } numbers($k) });
+    is(missed([ grep { $_ <= 1200 } numbers($k) ], \@all), '',
+        'the other one delivers its own, each once');
+
+    # it looks each second
+    sleep 2.5;
+
+    my %now = segments();
+
+    is(join(' ', sort keys %now), "@its", 'and leaves the rest alone');
+    is("@{$now{$_} || []}", "@{$before{$_}}", 'as it is') for @its;
+}
+
+
+# It dies with its master: the other one delivers what it has left.
+
+sub dead {
+    my %before = segments();
+    my @left = map { @$_ } values %before;
+
+    $one->kill_all();
+
+    $k->wait_for(scalar @left, 20, sub { grep { $_ < 1000 } numbers($k) });
+    is(join(' ', sort { $a <=> $b } grep { $_ < 1000 } numbers($k)),
+        join(' ', sort { $a <=> $b } @left),
+        'dead: what was in its segments is delivered, each once');
+    ok($two->wait_for(sub { !(() = glob "$spool/*.spool") }),
+        'no segment is left');
+    is(scalar(() = glob "$spool/*.lock"), 1, 'nor is its lock');
+    conserved($two, 'and all are counted');
+    is(account($two)->{events}{restored}, scalar @left, 'as restored');
+}
+
+###############################################################################
