@@ -110,6 +110,7 @@ sub minute {
         view($two, 10 * $n + 6, 10 * $n + 10);
     }
 
+    $k->wait_requests(10);
     ok(throttled($_), 'a minute: throttled') for $one, $two;
     sleep 0.5;
     is(scalar bodies($k), 10, 'after ten requests of both');

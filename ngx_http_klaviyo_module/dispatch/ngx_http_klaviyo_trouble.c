@@ -28,6 +28,8 @@ static void ngx_http_klaviyo_trouble_count(ngx_http_klaviyo_sender_t *s,
     ngx_http_klaviyo_trouble_t *trouble, ngx_uint_t single);
 static ngx_int_t ngx_http_klaviyo_trouble_halve(
     ngx_http_klaviyo_flight_t *flight);
+static ngx_uint_t ngx_http_klaviyo_trouble_count_aside(
+    ngx_http_klaviyo_sender_t *s);
 static ngx_uint_t ngx_http_klaviyo_trouble_out(ngx_http_klaviyo_sender_t *s);
 
 
@@ -62,7 +64,10 @@ ngx_http_klaviyo_trouble_failed(ngx_http_klaviyo_flight_t *flight,
         return ngx_http_klaviyo_trouble_alone(flight, trouble);
     }
 
-    if (trouble->tries < NGX_HTTP_KLAVIYO_TROUBLE_ASIDE) {
+    if (trouble->tries < NGX_HTTP_KLAVIYO_TROUBLE_ASIDE
+        || ngx_http_klaviyo_trouble_count_aside(s)
+           >= NGX_HTTP_KLAVIYO_TROUBLE_MAX)
+    {
         return NGX_HTTP_KLAVIYO_TROUBLE_WAITS;
     }
 
@@ -349,6 +354,21 @@ ngx_http_klaviyo_trouble_out(ngx_http_klaviyo_sender_t *s)
     }
 
     return 0;
+}
+
+
+static ngx_uint_t
+ngx_http_klaviyo_trouble_count_aside(ngx_http_klaviyo_sender_t *s)
+{
+    ngx_uint_t  i, n;
+
+    n = 0;
+
+    for (i = 0; i < NGX_HTTP_KLAVIYO_TROUBLES; i++) {
+        n += (s->troubles[i].record && s->troubles[i].slot != NGX_DECLINED);
+    }
+
+    return n;
 }
 
 

@@ -31,8 +31,12 @@
 #define NGX_HTTP_KLAVIYO_TROUBLE_HALVE   3
 #define NGX_HTTP_KLAVIYO_TROUBLE_DIES    10
 
-/* a range that has failed so often lets the others go first */
+/*
+ * A range that has failed so often lets the others go first, also if nothing is
+ * accepted; but no more than so many: in an outage the rest goes to the spool.
+ */
 #define NGX_HTTP_KLAVIYO_TROUBLE_ASIDE   3
+#define NGX_HTTP_KLAVIYO_TROUBLE_MAX     4
 
 /* the longest pause of one that is aside, milliseconds */
 #define NGX_HTTP_KLAVIYO_TROUBLE_PAUSE   60000
