@@ -111,7 +111,12 @@ sub minute {
     }
 
     $k->wait_requests(10);
-    ok(throttled($_), 'a minute: throttled') for $one, $two;
+
+    # whoever was slower has more left
+    my ($slow) = sort { account($b)->{events}{queued}
+                        <=> account($a)->{events}{queued} } $one, $two;
+
+    ok(throttled($slow), 'a minute: throttled');
     sleep 0.5;
     is(scalar bodies($k), 10, 'after ten requests of both');
     is($k->stats()->{throttled}, 0, 'Klaviyo need not say no');

@@ -230,6 +230,7 @@ ngx_http_klaviyo_overflow_rescue(ngx_http_klaviyo_sender_t *s)
 void
 ngx_http_klaviyo_overflow_out(ngx_http_klaviyo_sender_t *s)
 {
+    ngx_uint_t                    n, aside;
     ngx_http_klaviyo_ring_stat_t  stat;
 
     if (ngx_http_klaviyo_overflow_rescue(s)
@@ -241,14 +242,23 @@ ngx_http_klaviyo_overflow_out(ngx_http_klaviyo_sender_t *s)
 
     ngx_http_klaviyo_ring_stat(s->account->ring, &stat);
 
-    if ((s->mode != NGX_HTTP_KLAVIYO_SENDER_OK || s->probe)
-        && stat.events > ngx_http_klaviyo_trouble_events(s))
-    {
-        return;
+    n = NGX_HTTP_KLAVIYO_SPOOL_EVENTS;
+
+    if (s->mode != NGX_HTTP_KLAVIYO_SENDER_OK || s->probe) {
+        aside = ngx_http_klaviyo_trouble_events(s);
+
+        if (stat.events > aside) {
+            return;
+        }
+
+        /* one is enough to learn whether it is the others' fault */
+
+        if (aside) {
+            n = 1;
+        }
     }
 
-    (void) ngx_http_klaviyo_spool_read(&s->spool,
-                                       NGX_HTTP_KLAVIYO_SPOOL_EVENTS);
+    (void) ngx_http_klaviyo_spool_read(&s->spool, n);
 }
 
 

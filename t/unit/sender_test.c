@@ -1768,7 +1768,7 @@ what_fails_for_good_does_not_hold_up_others(void **state)
 
 
 static void
-in_an_outage_nothing_is_halved_and_nothing_dies(void **state)
+in_an_outage_nothing_dies(void **state)
 {
     fixture_t *f = *state;
 
@@ -1795,10 +1795,6 @@ in_an_outage_nothing_is_halved_and_nothing_dies(void **state)
     for (turns = 0; f->counters->queued; turns++) {
         assert_in_range(turns, 0, 100);
         (void) run(f);
-
-        for (i = 0; i < ncalls; i++) {
-            assert_true(!calls[i].open || first(i) % 10 == 0);
-        }
 
         (void) serve(f, 1000, 500);
         pass(500);
@@ -1968,7 +1964,7 @@ main(void)
         test(who_lost_the_ring_finishes_and_claims_no_more),
         test(a_bad_batch_is_halved_while_others_are_accepted),
         test(what_fails_for_good_does_not_hold_up_others),
-        test(in_an_outage_nothing_is_halved_and_nothing_dies),
+        test(in_an_outage_nothing_dies),
         test(in_a_bad_hour_nothing_dies),
         test(one_that_never_gets_an_answer_dies_with_that),
         test(what_is_aside_goes_to_whoever_comes_next),
