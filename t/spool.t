@@ -236,7 +236,7 @@ sub letters {
 
     is("$events->{seen} $events->{restored} $events->{sent} $events->{dead}",
         '20 1 20 1', 'as a restored one');
-    is(join(' ', files($t, 'shop*')), '', 'the file is gone');
+    is(join(' ', files($t, 'shop.[!r]*')), '', 'the file is gone');
 }
 
 ###############################################################################
