@@ -211,7 +211,8 @@ sub broken {
 
 
 # key, validate, identifiers (one, any), repeated (accept, refuse), errors,
-# burst, steady, others, ratelimit (plain, windows, off), delay, poison, broken.
+# burst, steady, others, ratelimit (plain, windows, off), delay, poison,
+# poison_ids, broken.
 
 sub settings {
     my ($self, %settings) = @_;

@@ -585,6 +585,10 @@ sub remember {
         $line{unique_ids} = [ map { eval {
             $_->{attributes}{events}{data}[0]{attributes}{unique_id} } }
             @$entries ];
+
+    } elsif (!$self->{settings}{validate}) {
+        $line{unique_ids} = Klaviyo::StandIn::Judge::unique_ids($r);
+        $line{entries} = @{$line{unique_ids}};
     }
 
     $self->write_lines($lines . $json->encode(\%line) . "\n");
