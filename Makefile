@@ -9,6 +9,7 @@
 # make test       deps, the style, the unit tests, then t/*.t
 # make unit       the unit tests alone (ASan, UBSan)
 # make sanitize   t/*.t with nginx and the module under ASan and UBSan
+# make soak       faults at random under load; DURATION= seconds (180), SEED=
 # make demo       a shopper's visit, as Klaviyo sees it
 # make bench      the benchmarks
 # make clean      removes build/
@@ -47,6 +48,9 @@ HDRS :=			$(sort $(shell find $(MODULE) -name '*.h'))
 TESTS =			t/*.t
 PROVE_FLAGS =
 
+DURATION =		180
+SEED =
+
 
 # nginx's own flags contain -W -Wall -Werror
 
@@ -56,7 +60,7 @@ LD_OPT =		-Wl,-z,relro -Wl,-z,now -fPIC
 
 
 .PHONY:	all modules install deps check-deps unit unit-build test sanitize
-.PHONY:	style demo bench clean
+.PHONY:	style soak demo bench clean
 
 all:	modules
 
@@ -242,6 +246,12 @@ sanitize:	check-deps $(NGINX_OBJS)/nginx
 	TEST_NGINX_MODULE=$(BUILD)/module-asan/$(MODULE).so \
 	ASAN_OPTIONS=detect_leaks=0:detect_odr_violation=0 \
 	util/test $(PROVE_FLAGS) $(TESTS)
+
+# a failing one tells its seed, which makes the same faults again
+soak:	deps
+	+@$(MAKE_JOBS) modules
+	@KLAVIYO_SOAK_SECONDS=$(DURATION) KLAVIYO_SOAK_SEED=$(SEED) \
+	prove -v -I t/lib t/soak.t < /dev/null
 
 style:
 	@util/style $(MODULE) t/unit

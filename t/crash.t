@@ -143,9 +143,11 @@ sub over_and_over {
     cmp_ok(scalar @started, '<=', 7, 'over and over: few have started');
     cmp_ok(scalar @started, '>=', 3, 'but some');
 
-    my @pauses = $t->log() =~ /\[warn\].*the next one starts in (\d+)ms/g;
+    my @pauses = $t->log() =~ /\bthe next one starts in (\d+)ms/g;
 
     is("@pauses[0 .. 2]", '100 200 400', 'each after a longer pause');
+    is(scalar(() = $t->log() =~ /\[warn\].*the next one starts/g), 1,
+        'a warning tells it once');
 
     # the shop is not concerned
     view($t, 1, 10);

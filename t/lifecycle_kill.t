@@ -38,7 +38,7 @@ my @kills = (
     [ 'who sends is killed', {}, {}, sub {
         my ($l) = @_;
 
-        $l->kill_sender(), $pause->() for 1 .. 8;
+        $l->kill_sender(), $pause->() for 1 .. 6;
     } ],
 
     [ 'who sends is killed, requests are out', {},
@@ -82,7 +82,7 @@ my @kills = (
 
         $l->away()->more(8000);
         $l->back();
-    }, drops => 1 ],
+    }, drops => 'oldest' ],
 
     [ 'the spool is full, the newest go', { account => 'queue 512k;'
       . ' spool max=1m full=drop_new;' }, {}, sub {
@@ -90,7 +90,7 @@ my @kills = (
 
         $l->away()->more(8000);
         $l->back();
-    }, drops => 1 ],
+    }, drops => 'newest' ],
 
     [ 'bad events', {}, { standin => { poison_ids => '\d*000' } }, sub {
         my ($l) = @_;
@@ -143,6 +143,8 @@ sub each_start {
     }
 
     cmp_ok($started, '<=', 8, "$name: it is not started all the time");
+    is(scalar(() = $t->log() =~ /\[warn\].*dispatcher died/g), 1,
+        "$name: that is told once");
     ok($l->more(1000), "$name: nginx serves");
     $l->account();
 }

@@ -21,13 +21,6 @@ use Test::Nginx::Klaviyo::Lifecycle;
 
 ###############################################################################
 
-# The account "shop" is another one, and so are its events.
-
-sub other {
-    return change => sub { $_[0] =~ s/klaviyo_account shop/$&2/r };
-}
-
-
 # name, options of the shop, what happens under load.
 
 my @reloads = (
@@ -51,18 +44,23 @@ my @reloads = (
     [ 'a removed account', {}, sub {
         my ($l) = @_;
 
-        $l->write(other())->t()->reload();
+        $l->without()->t()->reload();
         $l->more(2000);
-        $l->write()->t()->reload();
+        $l->with_both()->t()->reload();
     } ],
 
     [ 'a removed account, Klaviyo is away', {}, sub {
         my ($l) = @_;
 
+        my $t = $l->t();
+        my $pid = dispatcher($t);
+
         $l->away()->more(1000);
-        $l->write(other())->t()->reload();
-        $l->more(2000);
-        $l->back()->write()->t()->reload();
+        $l->without()->t()->reload();
+
+        # it has nobody to send to, and leaves what it has to the spool
+        $t->wait_for(sub { !kill 0, $pid }, 15);
+        $l->back()->with_both()->t()->reload();
     } ],
 
     [ 'all of ours is removed', { drain => '3s' }, sub {
@@ -110,10 +108,10 @@ my @reloads = (
         $l->slow(30, 1, 4);
         $l->write(account => 'queue 2m;')->t()->reload();
         $l->slow(30, 1, 3);
-        $l->write(other())->t()->reload();
+        $l->without()->t()->reload();
         $l->more(1000);
         $l->finish_slow();
-        $l->write()->t()->reload();
+        $l->with_both()->t()->reload();
     } ],
 
     [ 'Klaviyo comes and goes', {}, sub {

@@ -154,6 +154,7 @@ static void
 ngx_http_klaviyo_host_begin(ngx_http_klaviyo_host_conf_t *conf)
 {
     ngx_msec_t                delay;
+    ngx_uint_t                level;
     ngx_http_klaviyo_host_t  *host;
 
     host = &ngx_http_klaviyo_host;
@@ -174,7 +175,13 @@ ngx_http_klaviyo_host_begin(ngx_http_klaviyo_host_conf_t *conf)
     delay = ngx_http_klaviyo_control_start(host->control);
 
     if (delay) {
-        ngx_log_error(NGX_LOG_WARN, host->log, 0,
+
+        /* the first of a row is news */
+
+        level = (delay == NGX_HTTP_KLAVIYO_CONTROL_FROM) ? NGX_LOG_WARN
+                                                         : NGX_LOG_INFO;
+
+        ngx_log_error(level, host->log, 0,
                       "klaviyo dispatcher died soon after its start, "
                       "the next one starts in %Mms", delay);
 

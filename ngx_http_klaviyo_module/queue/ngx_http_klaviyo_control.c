@@ -24,9 +24,8 @@
 /* fewer slots are no use */
 #define NGX_HTTP_KLAVIYO_CONTROL_MIN      64
 
-/* milliseconds: those that die sooner are throttled, from and up to */
+/* milliseconds: those that die sooner are throttled, up to */
 #define NGX_HTTP_KLAVIYO_CONTROL_SOON     10000
-#define NGX_HTTP_KLAVIYO_CONTROL_FROM     100
 #define NGX_HTTP_KLAVIYO_CONTROL_UP_TO    60000
 
 

@@ -28,6 +28,9 @@
 
 #define NGX_HTTP_KLAVIYO_KEY_LEN         16
 
+/* milliseconds: the first pause of who died soon after its start */
+#define NGX_HTTP_KLAVIYO_CONTROL_FROM    100
+
 /* the slot that counts for all when no other is free */
 #define NGX_HTTP_KLAVIYO_OTHER           0
 
@@ -201,7 +204,7 @@ void ngx_http_klaviyo_control_awake(ngx_http_klaviyo_control_t *control);
 /*
  * The background process begins: returns how many milliseconds it must wait
  * first, because those before it died soon after their start (0, then from
- * 100 ms doubling to 60 s).  Sets its pid and heartbeat.
+ * NGX_HTTP_KLAVIYO_CONTROL_FROM doubling to 60 s).  Sets its pid and heartbeat.
  */
 ngx_msec_t ngx_http_klaviyo_control_start(ngx_http_klaviyo_control_t *control);
 

@@ -271,6 +271,10 @@ sub refresh {
 
         if ($line->{type} eq 'request') {
             push @{$self->{requests}}, $line;
+            $self->{by_n}{$line->{n}} = $line;
+
+        } elsif ($line->{type} eq 'answered') {
+            $self->{by_n}{$line->{n}}{answered} = $line->{at};
 
         } else {
             push @{$self->{events}}, flat($line);
@@ -322,7 +326,8 @@ sub events {
 
 
 # All requests: n, received, status, answer, errors, headers, entries,
-# unique_ids, bytes, digest (of the body), conn (which connection).
+# unique_ids, bytes, digest (of the body), conn (which connection), answered
+# (when the whole answer was given to the kernel).
 
 sub requests {
     my ($self) = @_;

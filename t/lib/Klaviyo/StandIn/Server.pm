@@ -295,6 +295,8 @@ sub advance {
         if ($c->{done}) {
             my $how = delete $c->{done};
 
+            $self->answered($c);
+
             return $self->close($c, $how) if $how ne 'keep';
             $c->{busy} = 0;
             $c->{full} = 0;
@@ -448,6 +450,7 @@ sub request {
     $c->{done} = $verdict->{end}
         || (lc($r->{headers}{connection} || '') eq 'close' ? 'close' : 'keep');
     $c->{endless} = $verdict->{endless};
+    $c->{answering} = $verdict->{silent} ? 0 : $n;
     $c->{pending} = sub { $verdict->{text} } if !$verdict->{silent};
 }
 
@@ -592,6 +595,17 @@ sub remember {
     }
 
     $self->write_lines($lines . $json->encode(\%line) . "\n");
+}
+
+
+# the kernel has all of the answer: if it doesn't arrive now, the other side
+# has not waited for it
+sub answered {
+    my ($self, $c) = @_;
+    my $n = delete $c->{answering} or return;
+
+    $self->write_lines($json->encode({ type => 'answered', n => $n,
+        at => Time::HiRes::time() }) . "\n");
 }
 
 
