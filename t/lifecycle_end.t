@@ -12,13 +12,16 @@ use strict;
 
 use Test::More;
 
+use File::Copy ();
+use File::Temp ();
 use FindBin ();
+use POSIX ();
 use Time::HiRes qw(sleep time);
 
 use lib "$FindBin::Bin/lib";
 use Test::Nginx::Klaviyo;
-use Test::Nginx::Klaviyo::Delivery qw(account);
 use Test::Nginx::Klaviyo::Lifecycle;
+use Test::Nginx::Klaviyo::Spool qw(files);
 
 ###############################################################################
 
@@ -36,7 +39,16 @@ my @ends = (
 
 stopped(@$_) for @ends;
 last_one();
-unit();
+half_read('QUIT');
+half_read('TERM');
+
+my $unit = '/lib/systemd/system/nginx.service';
+my $more = "$FindBin::Bin/../conf.examples/systemd/nginx.service.d"
+    . '/klaviyo.conf';
+
+unit('Debian\'s unit', $unit, '60s');
+unit('the drop-in', $more, '30s', 1);
+drop_in($unit, $more);
 
 Test::Nginx::Klaviyo->done();
 
@@ -86,30 +98,116 @@ sub last_one {
 
 ###############################################################################
 
-# What Debian's unit does, with one who waits for too long and a visitor who
-# never ends: QUIT, TERM after 5 seconds, KILL after 10.
+# The end comes while the spool is read: what was read already is not read again
+# by the next run.
+
+sub half_read {
+    my ($signal) = @_;
+    my $name = "$signal while the spool is read";
+    my $l = Test::Nginx::Klaviyo::Lifecycle->new($name,
+        shop => { drain => '100ms', account => 'batch events=100;' });
+    my $t = $l->t();
+
+    $l->away()->load()->more(4000);
+    $l->unload()->end($signal);
+    $l->back();
+    $l->k()->settings(delay => 0.1);
+    $l->start();
+
+    ok($t->wait_for(sub { keys %{$l->accepted()} > 400 }), "$name: some came");
+    ok(defined $l->end($signal), "$name: nginx ends");
+    is(scalar(() = files($t, '*@*.spool')), 1, "$name: its name says where");
+    cmp_ok(scalar keys %{$l->accepted()}, '<', 3500, "$name: not all came");
+    $l->k()->settings(delay => 0);
+    $l->start()->account();
+}
+
+###############################################################################
+
+# A service manager: what the unit says, with one who waits for too long and a
+# visitor who never ends.
 
 sub unit {
-    my $l = Test::Nginx::Klaviyo::Lifecycle->new('Debian\'s unit',
-        shop => { drain => '60s', account => 'timeout 60s;' });
+    my ($name, $file, $drain, $graceful) = @_;
+    my ($stop, $timeout);
+
+    open my $in, '<', $file or return;
+
+    while (<$in>) {
+        $stop = $1 if /^ExecStop=-(.+)$/;
+        $timeout = $1 if /^TimeoutStopSec=(\d+)$/;
+    }
+
+    my $l = Test::Nginx::Klaviyo::Lifecycle->new($name,
+        shop => { drain => $drain, account => 'timeout 60s;' });
     my $t = $l->t();
+    my $pid = $t->master_pid();
 
     # nginx's own words for the visitor who is left
     $t->expect_log(qr/open socket #\d+ left/, qr/\[alert\] \S+ aborting/);
 
+    $stop =~ s{(--pidfile )\S+}{$1 $t->{dir}/nginx.pid}
+        or die "no pid file in $file\n";
+
     $l->hang();
-    $l->slow(1, 100, 100);
+    $l->slow(1, 100, 100) if !$graceful;
     $l->load()->more(1000);
 
-    is($l->end('QUIT', 5), undef, 'Debian\'s unit: QUIT is not enough');
+    my $helper = fork() // die "fork: $!\n";
 
-    my $pid = $t->master_pid();
+    if (!$helper) {
+        exec 'timeout', $timeout, split ' ', $stop or POSIX::_exit(127);
+    }
+
     my $begin = time();
 
-    kill 'TERM', $pid;
-    ok($t->wait_gone(5), 'Debian\'s unit: TERM is');
-    cmp_ok(time() - $begin, '<', 2, 'Debian\'s unit: long before KILL');
-    $l->start()->heal()->account();
+    if ($graceful) {
+        ok($t->wait_for(sub { $t->log() =~ /gracefully shutting down/ }),
+            "$name: asks nginx to end");
+        sleep 1.5;
+        $l->heal();
+    }
+
+    waitpid $helper, 0;
+
+    if ($graceful) {
+        ok(!kill(0, $pid), "$name: QUIT is enough");
+        cmp_ok(time() - $begin, '<', 10, "$name: as soon as all is sent");
+        is(scalar(() = files($t, '*.spool')), 0, "$name: the spool is empty");
+
+    } else {
+        ok(kill(0, $pid), "$name: QUIT is not enough");
+        $begin = time();
+        kill 'TERM', $pid;
+        ok($t->wait_gone($timeout), "$name: TERM is");
+        cmp_ok(time() - $begin, '<', 2, "$name: long before KILL");
+        unlike($t->log(), qr/are lost/, "$name: nothing is lost");
+        $l->heal();
+    }
+
+    $l->start()->account();
+}
+
+
+# What systemd itself says about the drop-in.
+
+sub drop_in {
+    my ($unit, $more) = @_;
+
+    SKIP: {
+        skip 'no systemd', 1 if !-f $unit || !-x '/usr/bin/systemd-analyze';
+
+        my $dir = File::Temp::tempdir(CLEANUP => 1);
+
+        mkdir "$dir/nginx.service.d" or die;
+        File::Copy::copy($unit, "$dir/nginx.service") or die;
+        File::Copy::copy($more, "$dir/nginx.service.d/klaviyo.conf") or die;
+
+        local $ENV{SYSTEMD_UNIT_PATH} = "$dir:";
+
+        is(scalar(`systemd-analyze verify --man=no $dir/nginx.service 2>&1`),
+            '', 'the drop-in is valid');
+    }
 }
 
 ###############################################################################
