@@ -149,6 +149,8 @@ for my $case (@reloads) {
 }
 
 hanging();
+hanging_end('QUIT', 3.5);
+hanging_end('TERM', 2);
 
 Test::Nginx::Klaviyo->done();
 
@@ -175,6 +177,24 @@ sub hanging {
     ok($t->wait_for(sub { !kill 0, $pid }), "$name: who sends leaves");
     cmp_ok(time() - $begin, '<', 4, 'in time');
     $l->heal()->account();
+}
+
+
+# nginx ends when it has just been reloaded: who sends for the old generation is
+# not told a second time, and leaves all the same.
+
+sub hanging_end {
+    my ($signal, $limit) = @_;
+    my $name = "a reload and $signal, Klaviyo hangs";
+    my $l = Test::Nginx::Klaviyo::Lifecycle->new($name,
+        shop => { drain => '1s', account => 'timeout 60s;' });
+
+    $l->hang()->load()->more(1000);
+    $l->t()->reload();
+    $l->more(500);
+    cmp_ok($l->end($signal) // 99, '<', $limit, "$name: nginx ends in time");
+    unlike($l->t()->log(), qr/are lost/, "$name: nothing is lost");
+    $l->heal()->start()->account();
 }
 
 ###############################################################################
