@@ -30,6 +30,17 @@ my @reloads = (
         $l->t()->reload(), $l->more(1000) for 1 .. 3;
     } ],
 
+    [ 'a reload, slow answers', {}, sub {
+        my ($l) = @_;
+
+        # those that are out at the reload take longer than anybody looks
+        $l->k()->settings(delay => 1.5);
+        $l->more(3000);
+        $l->t()->reload();
+        sleep 1.5;
+        $l->k()->settings(delay => 0.05);
+    } ],
+
     [ 'a storm of reloads', {}, sub {
         my ($l) = @_;
 
