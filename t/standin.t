@@ -353,6 +353,20 @@ $k->answer('lose');
 is(post()->status(), 0, 'accepts, and loses the answer');
 is(scalar $k->events(), $before + 1, 'accepted');
 
+ok(!($k->requests())[-1]{answered}, 'and knows that it was lost');
+post();
+ok($t->wait_for(sub { ($k->requests())[-1]{answered} }),
+    'and that another was not');
+
+# without a look at the body: for load
+$k->settings(validate => 0, poison_ids => 'b\d');
+is(post(text => body(map { entry($_) } qw(a1 a2)))->status(), 202, 'by ids');
+is(join(' ', @{($k->requests())[-1]{unique_ids}}), 'a1 a2', 'which it tells');
+is($json->decode(post(text => body(map { entry($_) } qw(a1 b2)))->body())
+        ->{errors}[0]{source}{pointer}, "$list/1$event/unique_id",
+    'and may refuse');
+$k->settings(validate => 1, poison_ids => '');
+
 $k->answer('hang');
 is(post(timeout => 0.3)->status(), 0, 'hangs');
 
