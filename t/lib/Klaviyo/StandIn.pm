@@ -75,7 +75,8 @@ sub start {
         '--listen', $self->{unix} ? "unix:$self->{unix}"
                                   : "127.0.0.1:$self->{port}",
         '--control', $self->{control}, '--record', $self->{record},
-        '--bodies', $self->{bodies});
+        '--bodies', $self->{bodies},
+        '--settings', $json->encode($self->{settings}));
 
     push @command, '--tls', $self->certificate() if $self->{tls};
 
@@ -102,8 +103,6 @@ sub start {
 
     $self->{control} = $2;
     ($self->{port}) = split ' ', $1 if $1;
-
-    $self->settings(%{$self->{settings}});
 
     return $self;
 }
