@@ -400,10 +400,15 @@ sub account {
     my ($self, %opt) = @_;
     my $name = $self->{name};
 
-    my $begin = time();
-
     $self->unload();
     $self->finish_slow();
+
+    # the log phase comes after the answer
+    $self->{t}->wait_for(sub {
+        my $results = $self->results();
+
+        return !grep { !exists $results->{$_} } keys %{$self->{answered}};
+    }, $self->{workers} ? 1 : 5);
 
     my $settled = settled($self->{t}, $opt{settle} || 30);
 
