@@ -160,6 +160,11 @@ $table->add('PUT, read by another', 'property A @request.id;',
     answer => $answers{http},
     headers => { 'Content-Type' => 'application/json' },
     events => [ '{"A":38}' ]);
+$table->add('client_body_in_file_only', 'property A @request.id;'
+    . ' property B 1;', undef, method => 'POST', body => $text,
+    answer => 'client_body_in_file_only on; return 200',
+    headers => { 'Content-Type' => 'application/json' },
+    events => [ '{"B":"1"}' ]);
 $table->add('no body', 'property A @request.id; property B 1;', undef,
     method => 'POST', body => '', events => [ '{"B":"1"}' ]);
 $table->add('no body is missing', 'when not @request.id; property B 1;',
@@ -398,6 +403,8 @@ cmp_ok($table->counters($return)->{limited} // 0, '>=', 1, 'over: counted');
 is(join(' ', map { $json->encode($_->{properties}) }
              $t->klaviyo()->events('server')), '{"B":"1"}',
     'the return of a server: an event without the body');
+
+is(join(' ', glob($t->dir() . '/client_body/*')), '', 'no files stay');
 
 $t->done();
 

@@ -318,7 +318,8 @@ for my $case (
 
 # Which responses: those that the rule is for, and for no other reason.
 
-$table->add('another status', 'property N @response.n;', undef,
+my $other = $table->add('another status', 'property N'
+    . ' $klaviyo_response_body;', undef,
     answer => from('missing'), result => 'skipped:status', events => []);
 $table->add('asked for', 'when $status = 404; property N @response.n;', undef,
     answer => from('missing'), events => [ '{"N":9}' ]);
@@ -336,6 +337,9 @@ $table->add('a condition on the head', 'when $arg_a = 2; when @response.n;'
 my $unseen = $table->add('nothing is copied then', 'when $arg_a = 2;'
     . ' property N $klaviyo_response_body;', 'a=1', answer => from('length'),
     result => 'skipped:condition', events => []);
+my $page_of_api = $table->add('what is no JSON', 'property N @response.n;'
+    . ' property B b;', undef, answer => from(raw(page_of_api => 'text/html',
+    "\r\n$page")), events => [ '{"B":"b"}' ]);
 my $seen = $table->add('else it is', 'when $arg_a = 1;'
     . ' property N $klaviyo_response_body | json n;', 'a=1',
     answer => from('length'), events => [ '{"N":1}' ]);
@@ -489,7 +493,8 @@ is($event && $event->{text}, '{"B":"b"}', 'aborted: without the body');
 
 my $log = $t->read_file('bodies.log');
 
-like($log, qr/^$unseen -$/m, 'what nobody wants is not copied');
+like($log, qr/^$_ -$/m, $table->name($_) . ': not copied')
+    for $unseen, $other, $page_of_api;
 like($log, qr/^$seen \{/m, 'what is wanted is a variable too');
 
 $t->done();

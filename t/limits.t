@@ -276,7 +276,7 @@ sub unknown {
         . ' when $arg_b = 1; }', $many, events => [ '{}' ]);
 
     my $each = $table->add('each of what is unknown', 'each @args.b;', $many,
-        result => 'skipped:empty');
+        result => 'skipped:limit');
 
     $limited{$_} = 1 for $any, $each;
 
