@@ -282,7 +282,9 @@ for my $name (sort keys %encoded) {
     raw("encoded_$name", 'application/json', $encoded{$name},
         headers => [ "Content-Encoding: $encoding" ]);
 
-    $table->add("encoded: $name$_", $rule, undef, events => [ $said ],
+    $table->add("encoded: $name$_", "$rule property R"
+        . ' $klaviyo_response_body | json n;', undef,
+        events => [ $said =~ s/}$/,"R":1}/r ],
         answer => from("encoded_$name" . ($_ ? '?piece=1' : ''),
                        "proxy_buffering off; gzip on; $gunzip"))
         for '', ', byte by byte';

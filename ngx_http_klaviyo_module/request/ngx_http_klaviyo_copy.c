@@ -158,6 +158,7 @@ ngx_http_klaviyo_copy_decode(ngx_http_klaviyo_copy_t *copy)
 
     copy->text = plain.text;
     copy->size = plain.size;
+    copy->open = 1;
 
     return NGX_OK;
 }

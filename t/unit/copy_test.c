@@ -95,6 +95,7 @@ unit_decodes(void **state, ngx_http_klaviyo_encoding_e encoding,
     unit_add(&copy, encoded, 1000);
 
     assert_int_equal(ngx_http_klaviyo_copy_decode(&copy), NGX_OK);
+    assert_true(copy.open);
     assert_int_equal(copy.text.len, plain->len);
     assert_memory_equal(copy.text.data, plain->data, plain->len);
 
