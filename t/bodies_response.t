@@ -301,6 +301,15 @@ $table->add("a page: $_->[0]", 'property J @jsonld.Product.name;'
     for [ 'page_gzip' ], [ 'page_gzip?piece=1', 'proxy_buffering off;' ],
         exists $encoded{br} ? [ 'page_br?piece=7' ] : ();
 
+raw(page_cut => 'text/html', $page, length => 10 + length $page);
+raw(page_gzip_cut => 'text/html',
+    substr(Compress::Zlib::memGzip($page), 0, -12),
+    headers => [ 'Content-Encoding: gzip' ]);
+
+$table->add("a page, not whole: $_", 'property J @jsonld.Product.name;'
+    . ' property B b;', undef, answer => from($_), events => [ '{"B":"b"}' ])
+    for qw(page_cut page_gzip_cut);
+
 for my $case (
     [ 'something else', 'zstd', $text ],
     [ 'two', 'gzip, gzip', Compress::Zlib::memGzip($encoded{gzip}) ],
