@@ -59,8 +59,8 @@ CC_OPT =		-g -O2 -fstack-protector-strong -Wformat \
 LD_OPT =		-Wl,-z,relro -Wl,-z,now -fPIC
 
 
-.PHONY:	all modules install deps check-deps unit unit-build test sanitize
-.PHONY:	style soak demo bench clean
+.PHONY:	all modules install deps check-deps unit unit-build fuzz fuzz-build
+.PHONY:	test test-sanitize style soak demo bench clean
 
 all:	modules
 
@@ -211,8 +211,10 @@ $(NGINX_OBJS)/nginx:	$(NGINX)/.stamp
 	$(Q)mkdir -p $(NGINX_OBJS)
 	$(Q)export ASAN_OPTIONS=detect_leaks=0; \
 	. $(NGX_DEV)/conf_flags; cd $(NGINX); $(CONFIGURE) --with-cc="$(CC)" \
-		--with-cc-opt="-g -O1 $(ASAN) -DNGX_DEBUG_PALLOC=1" \
-		--with-ld-opt="$(ASAN)" --builddir=$(NGINX_OBJS) \
+		--with-cc-opt="-g -O1 $(ASAN) -fsanitize=undefined \
+			-DNGX_DEBUG_PALLOC=1" \
+		--with-ld-opt="$(ASAN) -fsanitize=undefined" \
+		--builddir=$(NGINX_OBJS) \
 		> $(NGINX_OBJS)/configure.log
 	+$(Q)$(MAKE_JOBS) -C $(NGINX) -f $(NGINX_OBJS)/Makefile binary $(LOG)
 
@@ -222,6 +224,56 @@ $(NGINX)/.stamp:	$(BUILD)/version util/nginx-source
 	$(Q)touch $@
 
 -include $(wildcard $(UNIT)/*.d) $(UNIT_OBJS:.o=.d)
+
+
+# The fuzz targets: each t/fuzz/NAME_fuzz.c with the module, compiled by clang
+# for libFuzzer, and the same nginx as the unit tests have (gcc's and clang's
+# sanitizers are one library).
+
+FUZZ =			$(BUILD)/fuzz
+FUZZ_TARGETS :=		$(sort $(wildcard t/fuzz/*_fuzz.c))
+FUZZ_BINS =		$(FUZZ_TARGETS:t/fuzz/%.c=$(FUZZ)/%)
+FUZZ_OBJS =		$(UNIT_SRCS:%.c=$(FUZZ)/%.o)
+FUZZ_HELPER_OBJS =	$(FUZZ)/fuzz.o $(FUZZ)/unit.o
+
+CLANG =			clang
+FUZZ_CFLAGS =		$(UNIT_CFLAGS) -fsanitize=fuzzer-no-link
+FUZZ_INCS =		$(UNIT_INCS) -I t/fuzz
+
+fuzz:	fuzz-build
+	@util/fuzz $(FUZZ_NAMES)
+
+fuzz-build:	check-deps $(FUZZ_BINS)
+
+$(FUZZ_BINS) $(FUZZ_OBJS) $(FUZZ_HELPER_OBJS):	| $(UNIT)/libnginx.a
+
+$(FUZZ)/%_fuzz:	t/fuzz/%_fuzz.c $(FUZZ_HELPER_OBJS) $(FUZZ)/libklaviyo.a \
+		$(UNIT)/libnginx.a
+	@echo "  LD $(notdir $@)"
+	$(Q)$(CLANG) $(FUZZ_CFLAGS) $(FUZZ_INCS) -fsanitize=fuzzer -o $@ $< \
+		$(FUZZ_HELPER_OBJS) -Wl,-z,muldefs $(FUZZ)/libklaviyo.a \
+		$(UNIT)/libnginx.a $(UNIT_LIBS)
+
+$(FUZZ)/fuzz.o:	t/fuzz/fuzz.c
+	@mkdir -p $(@D)
+	@echo "  CC $<"
+	$(Q)$(CLANG) $(FUZZ_CFLAGS) $(FUZZ_INCS) -c -o $@ $<
+
+$(FUZZ)/unit.o:	t/unit/unit.c
+	@mkdir -p $(@D)
+	@echo "  CC $<"
+	$(Q)$(CLANG) $(FUZZ_CFLAGS) $(FUZZ_INCS) -c -o $@ $<
+
+$(FUZZ)/libklaviyo.a:	$(FUZZ_OBJS)
+	$(Q)rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$(FUZZ)/$(MODULE)/%.o:	$(MODULE)/%.c
+	@mkdir -p $(@D)
+	@echo "  CC $<"
+	$(Q)$(CLANG) $(FUZZ_CFLAGS) $(FUZZ_INCS) -c -o $@ $<
+
+-include $(wildcard $(FUZZ)/*.d) $(FUZZ_OBJS:.o=.d)
 
 
 # The tests
