@@ -15,9 +15,12 @@
 /* what 127 bits always hold */
 #define NGX_HTTP_KLAVIYO_DECIMAL_MAX_DIGITS    38
 
-/* about the range of a double: what others can read */
+/* about the range of a double: what others can read; of the numbers with the
+ * greatest exponent only those up to these first digits */
 #define NGX_HTTP_KLAVIYO_DECIMAL_MAX_EXPONENT  309
 #define NGX_HTTP_KLAVIYO_DECIMAL_MIN_EXPONENT  -400
+#define NGX_HTTP_KLAVIYO_DECIMAL_MAX_FIRST     17976931348623157
+#define NGX_HTTP_KLAVIYO_DECIMAL_MAX_FIRST_N   17
 
 /* beyond both, and far from an overflow of sums */
 #define NGX_HTTP_KLAVIYO_DECIMAL_FAR           1000
@@ -43,6 +46,8 @@ static ngx_int_t ngx_http_klaviyo_decimal_count(
     ngx_http_klaviyo_uint128_t value);
 static ngx_int_t ngx_http_klaviyo_decimal_set(ngx_http_klaviyo_decimal_t *r,
     ngx_uint_t negative, ngx_http_klaviyo_uint128_t value, ngx_int_t exponent);
+static ngx_uint_t ngx_http_klaviyo_decimal_finite(
+    ngx_http_klaviyo_uint128_t value, ngx_int_t n, ngx_int_t exponent);
 static ngx_int_t ngx_http_klaviyo_decimal_align(ngx_http_klaviyo_decimal_t *d,
     ngx_int_t exponent, ngx_http_klaviyo_uint128_t *value);
 static ngx_http_klaviyo_uint128_t ngx_http_klaviyo_decimal_round(
@@ -235,7 +240,7 @@ ngx_http_klaviyo_decimal_set(ngx_http_klaviyo_decimal_t *r,
     n = ngx_http_klaviyo_decimal_count(value);
 
     if (n > NGX_HTTP_KLAVIYO_DECIMAL_MAX_DIGITS
-        || exponent + n > NGX_HTTP_KLAVIYO_DECIMAL_MAX_EXPONENT
+        || !ngx_http_klaviyo_decimal_finite(value, n, exponent)
         || exponent < NGX_HTTP_KLAVIYO_DECIMAL_MIN_EXPONENT)
     {
         return NGX_DECLINED;
@@ -245,6 +250,28 @@ ngx_http_klaviyo_decimal_set(ngx_http_klaviyo_decimal_t *r,
     r->exponent = exponent;
 
     return NGX_OK;
+}
+
+
+/* Whether a double holds it: others read "2e308" as infinity, or not at all. */
+
+static ngx_uint_t
+ngx_http_klaviyo_decimal_finite(ngx_http_klaviyo_uint128_t value, ngx_int_t n,
+    ngx_int_t exponent)
+{
+    if (n + exponent != NGX_HTTP_KLAVIYO_DECIMAL_MAX_EXPONENT) {
+        return (n + exponent < NGX_HTTP_KLAVIYO_DECIMAL_MAX_EXPONENT);
+    }
+
+    for ( /* void */ ; n > NGX_HTTP_KLAVIYO_DECIMAL_MAX_FIRST_N; n--) {
+        value /= 10;
+    }
+
+    for ( /* void */ ; n < NGX_HTTP_KLAVIYO_DECIMAL_MAX_FIRST_N; n++) {
+        value *= 10;
+    }
+
+    return (value <= NGX_HTTP_KLAVIYO_DECIMAL_MAX_FIRST);
 }
 
 

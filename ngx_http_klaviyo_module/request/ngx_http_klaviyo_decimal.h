@@ -5,8 +5,9 @@
 
 /*
  * Exact decimal arithmetic for money: a 128-bit coefficient and a power of
- * ten.  What does not fit is refused, never rounded; a quotient that does not
- * end is rounded half to even at NGX_HTTP_KLAVIYO_DECIMAL_DIGITS.
+ * ten.  What does not fit is refused, never rounded, and so is what would be
+ * infinite as a double; a quotient that does not end is rounded half to even
+ * at NGX_HTTP_KLAVIYO_DECIMAL_DIGITS.
  */
 
 

@@ -11,7 +11,6 @@
 #include "ngx_http_klaviyo_filter.h"
 #include "ngx_http_klaviyo_filter_table.h"
 #include "ngx_http_klaviyo_decimal.h"
-#include <math.h>
 
 
 /* the most that "scale" may move the point */
@@ -78,22 +77,14 @@ ngx_http_klaviyo_filter_decimal(ngx_http_klaviyo_data_t *data,
 }
 
 
-/* who reads JSON reads doubles: what is infinite there is not a number */
-
 static void
 ngx_http_klaviyo_filter_set(ngx_http_klaviyo_arena_t *arena,
     ngx_http_klaviyo_data_t *data, ngx_http_klaviyo_decimal_t *d)
 {
     size_t  len;
-    u_char  buf[NGX_HTTP_KLAVIYO_DECIMAL_LEN + 1];
+    u_char  buf[NGX_HTTP_KLAVIYO_DECIMAL_LEN];
 
     len = ngx_http_klaviyo_decimal_format(buf, d);
-    buf[len] = '\0';
-
-    if (!isfinite(strtod((char *) buf, NULL))) {
-        ngx_http_klaviyo_data_missing(data);
-        return;
-    }
 
     ngx_http_klaviyo_filter_set_text(arena, data, NGX_HTTP_KLAVIYO_NUMBER, buf,
                                      len);

@@ -185,6 +185,10 @@ test_what_does_not_fit_is_refused(void **state)
     assert_refused("100000000000000000000000000000000000001");
     assert_refused("340282366920938463463374607431768211456");
     assert_decimal("1e308", "1e308");
+    assert_decimal("1.7976931348623157e308", "1.7976931348623157e308");
+    assert_refused("1.7976931348623158e308");
+    assert_refused("-0.17976931348623158e309");
+    assert_refused("2e308");
     assert_refused("1e309");
     assert_refused("1e999999999999999999999999999999");
     assert_refused("1e-999999999999999999999999999999");
