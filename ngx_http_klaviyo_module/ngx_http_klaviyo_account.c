@@ -13,6 +13,7 @@
 #include "ngx_http_klaviyo_account.h"
 #include "ngx_http_klaviyo_block.h"
 #include "ngx_http_klaviyo_endpoint.h"
+#include "ngx_http_klaviyo_json.h"
 #include "ngx_http_klaviyo_key.h"
 
 
@@ -924,9 +925,7 @@ ngx_http_klaviyo_account_service(ngx_conf_t *cf, ngx_command_t *cmd,
 {
     ngx_http_klaviyo_account_t  *account = conf;
 
-    u_char     *p, *last;
     size_t      n;
-    uint32_t    c;
     ngx_str_t  *value;
 
     if (account->service.data) {
@@ -935,17 +934,7 @@ ngx_http_klaviyo_account_service(ngx_conf_t *cf, ngx_command_t *cmd,
 
     value = cf->args->elts;
 
-    p = value[1].data;
-    last = p + value[1].len;
-
-    for (n = 0; p < last; n++) {
-
-        c = (*p < 0x80) ? *p++ : ngx_utf8_decode(&p, last - p);
-
-        if (c < 0x20 || c == 0x7f || c > 0x10ffff) {
-            return ngx_http_klaviyo_account_invalid(cf, cmd);
-        }
-    }
+    n = ngx_http_klaviyo_utf8_length(&value[1]);
 
     if (n == 0 || n > NGX_HTTP_KLAVIYO_SERVICE_MAX) {
         return ngx_http_klaviyo_account_invalid(cf, cmd);

@@ -310,10 +310,7 @@ ngx_http_klaviyo_identity_kx(ngx_str_t *text, ngx_str_t *company)
 static ngx_uint_t
 ngx_http_klaviyo_identity_id(ngx_str_t *text)
 {
-    u_char    *p, *last;
-    uint32_t   ch;
-
-    if (text->len == 0 || text->len > NGX_HTTP_KLAVIYO_MAX_IDENTIFIER) {
+    if (text->len > NGX_HTTP_KLAVIYO_MAX_IDENTIFIER) {
         return 0;
     }
 
@@ -323,23 +320,7 @@ ngx_http_klaviyo_identity_id(ngx_str_t *text)
         return 0;
     }
 
-    p = text->data;
-    last = p + text->len;
-
-    while (p < last) {
-
-        ch = (*p < 0x80) ? *p++ : ngx_utf8_decode(&p, last - p);
-
-        if (ch < 0x20
-            || ch == 0x7f
-            || (ch >= 0xd800 && ch <= 0xdfff)
-            || ch > 0x10ffff)
-        {
-            return 0;
-        }
-    }
-
-    return 1;
+    return (ngx_http_klaviyo_utf8_length(text) > 0);
 }
 
 

@@ -315,6 +315,40 @@ ngx_http_klaviyo_utf8(ngx_http_klaviyo_arena_t *arena, ngx_str_t *src,
 }
 
 
+size_t
+ngx_http_klaviyo_utf8_length(ngx_str_t *text)
+{
+    u_char     *p, *last;
+    size_t      n;
+    ngx_int_t   len;
+
+    p = text->data;
+    last = p + text->len;
+
+    for (n = 0; p < last; n++) {
+
+        if (*p < 0x80) {
+            if (*p < 0x20 || *p == 0x7f) {
+                return 0;
+            }
+
+            p++;
+            continue;
+        }
+
+        len = ngx_http_klaviyo_utf8_sequence(p, last);
+
+        if (len < 0) {
+            return 0;
+        }
+
+        p += len;
+    }
+
+    return n;
+}
+
+
 /* with "dst" NULL nothing is written, the size is the same */
 
 static size_t

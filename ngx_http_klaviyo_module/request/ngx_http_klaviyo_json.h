@@ -45,6 +45,12 @@ ngx_int_t ngx_http_klaviyo_utf8(ngx_http_klaviyo_arena_t *arena,
     ngx_str_t *src, ngx_str_t *dst);
 
 /*
+ * Characters of a text; 0 if it is empty, not UTF-8, or has control characters.
+ * nginx's ngx_utf8_decode() takes any byte above 0x7f for a continuation.
+ */
+size_t ngx_http_klaviyo_utf8_length(ngx_str_t *text);
+
+/*
  * Parses a JSON text of any type (a scalar too).  Returns a tree that the
  * arena keeps, or NULL: not JSON, or a limit met (counted in the arena).
  * Integers beyond 64 bits are null, and so are, in such a text, numbers that a

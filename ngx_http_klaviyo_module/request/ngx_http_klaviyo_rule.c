@@ -54,7 +54,6 @@ typedef struct {
 static ngx_http_klaviyo_rule_t *ngx_http_klaviyo_rule_create(ngx_conf_t *cf);
 static ngx_int_t ngx_http_klaviyo_rule_metric(ngx_conf_t *cf,
     ngx_http_klaviyo_rule_t *rule, ngx_str_t *metric);
-static size_t ngx_http_klaviyo_rule_length(ngx_str_t *text);
 static ngx_int_t ngx_http_klaviyo_rule_finish(
     ngx_http_klaviyo_reader_t *reader);
 static ngx_int_t ngx_http_klaviyo_rule_text(ngx_conf_t *cf,
@@ -286,7 +285,7 @@ ngx_http_klaviyo_rule_metric(ngx_conf_t *cf, ngx_http_klaviyo_rule_t *rule,
 {
     size_t  n;
 
-    n = ngx_http_klaviyo_rule_length(metric);
+    n = ngx_http_klaviyo_utf8_length(metric);
 
     if (n == 0 || n > NGX_HTTP_KLAVIYO_MAX_METRIC) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -306,31 +305,6 @@ ngx_http_klaviyo_rule_metric(ngx_conf_t *cf, ngx_http_klaviyo_rule_t *rule,
     rule->metric = *metric;
 
     return NGX_OK;
-}
-
-
-/* In characters; 0 if it is not UTF-8 or has control characters. */
-
-static size_t
-ngx_http_klaviyo_rule_length(ngx_str_t *text)
-{
-    u_char    *p, *last;
-    size_t     n;
-    uint32_t   c;
-
-    p = text->data;
-    last = p + text->len;
-
-    for (n = 0; p < last; n++) {
-
-        c = (*p < 0x80) ? *p++ : ngx_utf8_decode(&p, last - p);
-
-        if (c < 0x20 || c == 0x7f || c > 0x10ffff) {
-            return 0;
-        }
-    }
-
-    return n;
 }
 
 
@@ -1097,7 +1071,7 @@ ngx_http_klaviyo_node_add(ngx_http_klaviyo_compile_t *compile,
     name = compile->token++;
     node = nodes->elts;
 
-    if (ngx_http_klaviyo_rule_length(name) == 0) {
+    if (ngx_http_klaviyo_utf8_length(name) == 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
                            "invalid property name \"%V\", it must be UTF-8 "
                            "without control characters", name);
@@ -1369,7 +1343,7 @@ ngx_http_klaviyo_rule_service(ngx_http_klaviyo_compile_t *compile,
         return "is duplicate";
     }
 
-    len = ngx_http_klaviyo_rule_length(service);
+    len = ngx_http_klaviyo_utf8_length(service);
 
     if (len == 0 || len > NGX_HTTP_KLAVIYO_MAX_SERVICE
         || ngx_strlchr(service->data, service->data + service->len, '$'))

@@ -23,10 +23,13 @@
 #include "ngx_http_klaviyo_json.h"
 
 
-#define FUZZ_LONG  65536
+#define FUZZ_LONG    65536
 
 /* CPU time that one input may take with sanitizers, milliseconds */
-#define FUZZ_CPU   500
+#define FUZZ_CPU     500
+
+/* memory that one input may take, with what the target makes of it */
+#define FUZZ_MEMORY  (16 * 1024 * 1024)
 
 #define fuzz_assert_same(a, b)                                                \
     fuzz_assert_text((a), (b), __FILE__, __LINE__)

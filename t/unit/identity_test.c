@@ -337,6 +337,7 @@ test_other_identifiers_are_any_text(void **state)
         assert_identifier(fields[i], "a\0b", "");
         assert_identifier(fields[i], "a\x7f", "");
         assert_identifier(fields[i], "a\xff", "");
+        assert_identifier(fields[i], "\xc6\xc6", "");
         assert_identifier(fields[i], "a\xC3", "");
         assert_identifier(fields[i], "a\xC0\x80", "");
         assert_identifier(fields[i], "a\xED\xA0\x80", "");

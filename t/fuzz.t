@@ -1,0 +1,40 @@
+#!/usr/bin/perl
+
+# Copyright (C) ngx_http_klaviyo_module contributors
+
+# Runs the fuzz targets that "make fuzz-build" built: what is kept for each,
+# and a short search.
+
+###############################################################################
+
+use warnings;
+use strict;
+
+use Test::More;
+
+use FindBin ();
+
+###############################################################################
+
+my $root = "$FindBin::Bin/..";
+my @names = map { m{([^/]+)_fuzz\.c\z} } glob "$FindBin::Bin/fuzz/*_fuzz.c";
+
+plan tests => scalar @names;
+
+# seconds per target; beside other tests, hence one at a time
+$ENV{FUZZ_TIME} ||= 1;
+$ENV{FUZZ_JOBS} ||= 1;
+
+for my $name (sort @names) {
+
+    if (!-x "$root/build/fuzz/${name}_fuzz") {
+        fail("$name is built: \"make fuzz-build\" does it");
+        next;
+    }
+
+    my @lines = `$root/util/fuzz $name 2>&1 < /dev/null`;
+
+    ok($? == 0, $name) or diag(@lines);
+}
+
+###############################################################################
