@@ -6,9 +6,10 @@
 # make install    copies it to MODULESDIR and klaviyo-deadletters to BINDIR, below
 #                 DESTDIR
 # make deps       installs the Debian packages that are missing
-# make test       deps, the style, the unit tests, then t/*.t
+# make test       deps, the style, then t/*.t: unit tests, fuzz targets, nginx
 # make unit       the unit tests alone (ASan, UBSan)
-# make sanitize   t/*.t with nginx and the module under ASan and UBSan
+# make fuzz       the fuzz targets alone, for longer (FUZZ_TIME=10, FUZZ_NAMES=)
+# make test-sanitize  t/*.t with nginx and the module under ASan and UBSan
 # make soak       faults at random under load; DURATION= seconds (180), SEED=
 # make demo       a shopper's visit, as Klaviyo sees it
 # make bench      the benchmarks
@@ -151,9 +152,9 @@ ASAN =			-fsanitize=address -fno-omit-frame-pointer
 UBSAN =			-fsanitize=undefined -fno-sanitize-recover=undefined
 
 # what nginx does on purpose: loads of several bytes from any address, memcpy()
-# of nothing from NULL, buffers that move
+# of nothing from NULL, buffers that move, bytes shifted into the sign
 NGINX_UBSAN =		$(UBSAN) \
-		-fno-sanitize=alignment,nonnull-attribute,pointer-overflow
+		-fno-sanitize=alignment,nonnull-attribute,pointer-overflow,shift
 
 UNIT_INCS =		$(addprefix -I ,$(sort $(dir $(SRCS) $(HDRS)))) \
 			$(addprefix -I $(NGINX)/src/,core event event/modules \
@@ -232,8 +233,8 @@ $(NGINX)/.stamp:	$(BUILD)/version util/nginx-source
 
 
 # The fuzz targets: each t/fuzz/NAME_fuzz.c with the module, compiled by clang
-# for libFuzzer, and the same nginx as the unit tests have (gcc's and clang's
-# sanitizers are one library).
+# for libFuzzer, and the same nginx as the unit tests have: gcc's and clang's
+# sanitizers have one interface.
 
 FUZZ =			$(BUILD)/fuzz
 FUZZ_TARGETS :=		$(sort $(wildcard t/fuzz/*_fuzz.c))
@@ -287,7 +288,7 @@ $(FUZZ)/$(MODULE)/%.o:	$(MODULE)/%.c
 
 test:	deps
 	+@$(MAKE_JOBS) style
-	+@$(MAKE_JOBS) modules unit-build
+	+@$(MAKE_JOBS) modules unit-build fuzz-build
 	@util/test $(PROVE_FLAGS) $(TESTS)
 
 # The whole suite again: nginx and the module with ASan and UBSan, each
@@ -296,7 +297,8 @@ test:	deps
 test-sanitize:	sanitize-build
 	@TEST_NGINX_BINARY=$(NGINX_OBJS)/nginx \
 	TEST_NGINX_MODULE=$(MODULE_ASAN)/$(MODULE).so \
-	util/sanitize $(PROVE_FLAGS) $(TESTS)
+	util/sanitize $(PROVE_FLAGS) \
+		$(filter-out t/unit.t t/fuzz.t,$(wildcard $(TESTS)))
 
 sanitize-build:	check-deps $(MODULE_ASAN)/Makefile
 	@echo "making $(MODULE).so with sanitizers"
@@ -318,7 +320,7 @@ soak:	deps
 	prove -v -I t/lib t/soak.t < /dev/null
 
 style:
-	@util/style $(MODULE) t/unit
+	@util/style $(MODULE) t/unit t/fuzz
 
 
 # the module comes after "deps", also with make -j

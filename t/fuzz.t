@@ -12,6 +12,7 @@ use strict;
 
 use Test::More;
 
+use File::Temp ();
 use FindBin ();
 
 ###############################################################################
@@ -24,6 +25,10 @@ plan tests => scalar @names;
 # seconds per target; beside other tests, hence one at a time
 $ENV{FUZZ_TIME} ||= 1;
 $ENV{FUZZ_JOBS} ||= 1;
+
+# from what is kept, not from what was found here before
+my $found = File::Temp->newdir();
+$ENV{FUZZ_FOUND} = "$found";
 
 for my $name (sort @names) {
 

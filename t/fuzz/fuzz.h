@@ -8,10 +8,10 @@
  * A target is a file NAME_fuzz.c with fuzz_init() and fuzz_one(); a property
  * that does not hold is one of cmocka's assertions.
  *
- * An input is text, so that a person can write one: what a target wants to know
- * first stands in lines, the rest is what a stranger sends.  With FUZZ_STRETCH=1
- * in the environment the rest is repeated up to FUZZ_LONG bytes: so an input of
- * a few bytes shows what costs more than its length.
+ * An input is text, so that a person can write one: what a target wants to
+ * know first stands in lines, the rest is what a stranger sends.  With
+ * FUZZ_STRETCH=1 in the environment the rest is repeated up to FUZZ_LONG
+ * bytes: so an input of a few bytes shows what costs more than its length.
  */
 
 
