@@ -97,8 +97,7 @@ sub resized {
 # lives, and delivers them then.
 
 sub upgrade {
-    my $t = shop(drain => '300ms', harness => { daemon => 1 },
-        main => 'env ASAN_OPTIONS;');
+    my $t = shop(drain => '300ms', harness => { daemon => 1 });
     my $k = $t->klaviyo();
     my $old = $t->master_pid();
 

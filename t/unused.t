@@ -76,7 +76,8 @@ my $used = nginx('used', $rule, http => 1, log => 'debug');
 
 is($used->get('/x')->body(), 'x', 'used');
 isnt(phases($used), phases($without), 'phases, used');
-like($used->log(), qr/klaviyo track "Seen": queued, 1 events/, 'and says it');
+ok($used->wait_for(sub {
+    $used->log() =~ /klaviyo track "Seen": queued, 1 events/ }), 'and says it');
 delivers($used, 'used');
 $_->quit() for $without, $unused, $account, $used;
 
@@ -134,12 +135,14 @@ ok($t->quit(), 'a single process, the end');
 
 # A daemon: the process that hosts the dispatcher is the real master's child.
 
+# The process that was started may take a moment to end.
+
 $t = nginx('daemon, unused', '', http => 1, daemon => 1);
-is(roles($t), 'master worker', 'a daemon, unused');
+ok($t->wait_for(sub { roles($t) eq 'master worker' }), 'a daemon, unused');
 ok($t->quit(), 'a daemon, unused, the end');
 
 $t = nginx('daemon', $rule, http => 1, daemon => 1);
-is(roles($t), 'helper master worker', 'a daemon');
+ok($t->wait_for(sub { roles($t) eq 'helper master worker' }), 'a daemon');
 is(($t->processes('helper'))[0]{ppid}, $t->master_pid(), 'and whose child');
 is($t->get('/x')->body(), 'x', 'a daemon, answers');
 delivers($t, 'a daemon');

@@ -267,6 +267,9 @@ sub globals {
         && !$opt->{master};
     $text .= 'user ' . (getpwnam('www-data') ? 'www-data' : 'nobody nogroup')
         . ";\n" if $> == 0;
+    # for the new master of a binary upgrade
+    $text .= join '', map { "env $_;\n" } grep { /\A[A-Z]+SAN_OPTIONS\z/ }
+        sort keys %ENV;
     $text .= "$ENV{TEST_NGINX_GLOBALS}\n" if $ENV{TEST_NGINX_GLOBALS};
 
     return $text;
