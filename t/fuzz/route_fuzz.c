@@ -16,9 +16,9 @@
 
 #define FUZZ_ROUTES  (sizeof(fuzz_routes) / sizeof(ngx_http_klaviyo_route_t))
 
-#define FUZZ_ROUTE(type, path)                                                \
-    { NGX_HTTP_KLAVIYO_ROUTE_##type, ngx_string(path),                        \
-      NGX_HTTP_GET|NGX_HTTP_POST, NULL, NULL, 0 }
+#define FUZZ_ROUTE(t, s)                                                      \
+    { .type = NGX_HTTP_KLAVIYO_ROUTE_##t, .path = ngx_string(s),              \
+      .methods = NGX_HTTP_GET|NGX_HTTP_POST }
 
 
 static ngx_int_t fuzz_found(void *data, ngx_http_klaviyo_route_t *route,
