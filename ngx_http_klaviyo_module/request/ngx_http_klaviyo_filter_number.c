@@ -11,6 +11,7 @@
 #include "ngx_http_klaviyo_filter.h"
 #include "ngx_http_klaviyo_filter_table.h"
 #include "ngx_http_klaviyo_decimal.h"
+#include "ngx_http_klaviyo_json.h"
 
 
 /* the most that "scale" may move the point */
@@ -130,7 +131,7 @@ ngx_http_klaviyo_filter_integer(ngx_http_klaviyo_arena_t *arena,
     }
 
     ngx_http_klaviyo_filter_set_text(arena, data, NGX_HTTP_KLAVIYO_NUMBER, buf,
-                                     ngx_sprintf(buf, "%L", n) - buf);
+                                     ngx_http_klaviyo_json_integer(buf, n));
 }
 
 

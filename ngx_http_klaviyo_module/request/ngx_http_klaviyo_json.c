@@ -874,19 +874,26 @@ ngx_http_klaviyo_json_real(u_char *buf, double value)
 size_t
 ngx_http_klaviyo_json_number(u_char *buf, json_t *json)
 {
-    u_char    *p;
-    uint64_t   n;
-
     if (json_is_real(json)) {
         return ngx_http_klaviyo_json_real(buf, json_real_value(json));
     }
 
-    /* not %L: nginx negates the least integer there, which is not defined */
+    return ngx_http_klaviyo_json_integer(buf, json_integer_value(json));
+}
+
+
+/* Not by %L: nginx negates the least integer there, which is not defined. */
+
+size_t
+ngx_http_klaviyo_json_integer(u_char *buf, int64_t value)
+{
+    u_char    *p;
+    uint64_t   n;
 
     p = buf;
-    n = (uint64_t) json_integer_value(json);
+    n = (uint64_t) value;
 
-    if (json_integer_value(json) < 0) {
+    if (value < 0) {
         *p++ = '-';
         n = 0 - n;
     }

@@ -78,5 +78,8 @@ size_t ngx_http_klaviyo_json_real(u_char *buf, double value);
 /* The same for a jansson number of either type. */
 size_t ngx_http_klaviyo_json_number(u_char *buf, json_t *json);
 
+/* An integer; at most NGX_INT64_LEN bytes. */
+size_t ngx_http_klaviyo_json_integer(u_char *buf, int64_t value);
+
 
 #endif /* _NGX_HTTP_KLAVIYO_JSON_H_INCLUDED_ */
