@@ -23,6 +23,10 @@
 #define NGX_HTTP_KLAVIYO_JSONLD_JUMPS   8
 #define NGX_HTTP_KLAVIYO_JSONLD_FOLLOW  4
 
+/* types of a node that are looked at, and products that may be the page's */
+#define NGX_HTTP_KLAVIYO_JSONLD_TYPES     16
+#define NGX_HTTP_KLAVIYO_JSONLD_PRODUCTS  128
+
 /*
  * values that references stand for, all together: they share the nodes, but
  * who writes or searches them goes through each
@@ -53,8 +57,7 @@ static ngx_uint_t ngx_http_klaviyo_jsonld_relates(const char *name);
 static void ngx_http_klaviyo_jsonld_follow(
     ngx_http_klaviyo_jsonld_page_t *page, json_t *json, ngx_uint_t about,
     ngx_uint_t depth);
-static void ngx_http_klaviyo_jsonld_type(ngx_http_klaviyo_jsonld_page_t *page,
-    json_t *json, json_t *type, ngx_uint_t about);
+static const char *ngx_http_klaviyo_jsonld_type(json_t *json, size_t i);
 static ngx_uint_t ngx_http_klaviyo_jsonld_is_product(json_t *json);
 static void ngx_http_klaviyo_jsonld_add(ngx_http_klaviyo_jsonld_page_t *page,
     json_t *list, json_t *json);
@@ -580,16 +583,16 @@ static void
 ngx_http_klaviyo_jsonld_follow(ngx_http_klaviyo_jsonld_page_t *page,
     json_t *json, ngx_uint_t about, ngx_uint_t depth)
 {
-    size_t   i;
-    json_t  *types, *type;
+    size_t       i;
+    const char  *name;
 
     if (json_is_array(json)) {
         json = json_array_get(json, 0);
     }
 
-    types = json_object_get(json, "@type");
-
-    if (types == NULL || depth == NGX_HTTP_KLAVIYO_JSONLD_FOLLOW) {
+    if (json_object_get(json, "@type") == NULL
+        || depth == NGX_HTTP_KLAVIYO_JSONLD_FOLLOW)
+    {
         return;
     }
 
@@ -599,12 +602,25 @@ ngx_http_klaviyo_jsonld_follow(ngx_http_klaviyo_jsonld_page_t *page,
         return;
     }
 
-    if (json_is_string(types)) {
-        ngx_http_klaviyo_jsonld_type(page, json, types, about);
+    if (ngx_http_klaviyo_jsonld_is_product(json)) {
+        ngx_http_klaviyo_jsonld_add(page, page->found, json);
+
+        if (about || json_object_get(json, "mainEntityOfPage")) {
+            ngx_http_klaviyo_jsonld_add(page, page->first, json);
+        }
     }
 
-    json_array_foreach(types, i, type) {
-        ngx_http_klaviyo_jsonld_type(page, json, type, about);
+    for (i = 0; i < NGX_HTTP_KLAVIYO_JSONLD_TYPES; i++) {
+        name = ngx_http_klaviyo_jsonld_type(json, i);
+
+        /* there is but one product, and it is looked for at the end */
+
+        if (name && *name && ngx_strcmp(name, "Product") != 0
+            && json_object_get(page->types, name) == NULL)
+        {
+            (void) ngx_http_klaviyo_jsonld_set(page->arena, page->types, name,
+                                               json_incref(json), 0);
+        }
     }
 
     depth++;
@@ -621,36 +637,20 @@ ngx_http_klaviyo_jsonld_follow(ngx_http_klaviyo_jsonld_page_t *page,
 }
 
 
-static void
-ngx_http_klaviyo_jsonld_type(ngx_http_klaviyo_jsonld_page_t *page,
-    json_t *json, json_t *type, ngx_uint_t about)
+/* the type of that number, or NULL */
+
+static const char *
+ngx_http_klaviyo_jsonld_type(json_t *json, size_t i)
 {
-    const char  *name;
+    json_t  *types;
 
-    name = json_string_value(type);
+    types = json_object_get(json, "@type");
 
-    if (name == NULL || *name == '\0') {
-        return;
+    if (json_is_array(types)) {
+        return json_string_value(json_array_get(types, i));
     }
 
-    if (ngx_http_klaviyo_jsonld_is_product(json)) {
-        ngx_http_klaviyo_jsonld_add(page, page->found, json);
-
-        if (about || json_object_get(json, "mainEntityOfPage")) {
-            ngx_http_klaviyo_jsonld_add(page, page->first, json);
-        }
-
-        if (ngx_strcmp(name, "Product") == 0) {
-            return;
-        }
-    }
-
-    if (json_object_get(page->types, name)) {
-        return;
-    }
-
-    (void) ngx_http_klaviyo_jsonld_set(page->arena, page->types, name,
-                                       json_incref(json), 0);
+    return (i == 0) ? json_string_value(types) : NULL;
 }
 
 
@@ -679,9 +679,12 @@ ngx_http_klaviyo_jsonld_add(ngx_http_klaviyo_jsonld_page_t *page, json_t *list,
         }
     }
 
-    if (ngx_http_klaviyo_arena_charge(page->arena,
-                                      NGX_HTTP_KLAVIYO_ELEMENT_COST)
-        == NGX_OK)
+    if (json_array_size(list) == NGX_HTTP_KLAVIYO_JSONLD_PRODUCTS) {
+        page->arena->limits++;
+
+    } else if (ngx_http_klaviyo_arena_charge(page->arena,
+                                             NGX_HTTP_KLAVIYO_ELEMENT_COST)
+               == NGX_OK)
     {
         (void) json_array_append(list, json);
     }
@@ -692,18 +695,10 @@ ngx_uint_t
 ngx_http_klaviyo_jsonld_is(json_t *json, const char *type)
 {
     size_t       i;
-    json_t      *types, *value;
     const char  *name;
 
-    types = json_object_get(json, "@type");
-    name = json_string_value(types);
-
-    if (name) {
-        return ngx_strcmp(name, type) == 0;
-    }
-
-    json_array_foreach(types, i, value) {
-        name = json_string_value(value);
+    for (i = 0; i < NGX_HTTP_KLAVIYO_JSONLD_TYPES; i++) {
+        name = ngx_http_klaviyo_jsonld_type(json, i);
 
         if (name && ngx_strcmp(name, type) == 0) {
             return 1;

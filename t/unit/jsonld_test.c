@@ -587,6 +587,26 @@ test_limits_are_told(void **state)
     assert_int_equal(json_object_size(json), 512);
     assert_int_equal(limited, 1);
 
+    page = unit_many(state, "<script type=application/ld+json>[",
+                     "{'@type':'Product','name':'x','n':%},", 128,
+                     "1]</script>");
+    json = unit_page(state, page, 1000, 65536, &limited);
+    assert_json(json, "{\"Product\":{\"@type\":\"Product\","
+                      "\"name\":\"x\",\"n\":0}}");
+    assert_int_equal(limited, 0);
+
+    page = unit_many(state, "<script type=application/ld+json>[",
+                     "{'@type':'Product','name':'x','n':%},", 129,
+                     "1]</script>");
+    json = unit_page(state, page, 1000, 65536, &limited);
+    assert_int_equal(limited, 1);
+
+    page = unit_many(state, "<script type=application/ld+json>{'@type':[",
+                     "'A%',", 17, "'A']}</script>");
+    json = unit_page(state, page, 1000, 65536, &limited);
+    assert_int_equal(json_object_size(json), 16);
+    assert_int_equal(limited, 0);
+
     page = unit_quotes(state, unit_str(SCRIPT("[{'@type':'Product',"
                        "'@id':'#p','offers':[{'price':1},{'price':2}],"
                        "'isVariantOf':{'@type':'ProductGroup','hasVariant':"
