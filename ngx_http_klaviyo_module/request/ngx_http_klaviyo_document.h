@@ -21,24 +21,28 @@
  * A body by its Content-Type (the header's whole value, may be empty): JSON
  * whatever the type says, if it begins as an object or an array; urlencoded
  * form; multipart/form-data (text parts only; names nest as those of forms
- * do); text/x-script (what React Router answers to a ".data" request);
- * application/graphql (as {"query": text}).  With "action" the body is a call
- * of a React server action: its references and escapes are resolved, and its
- * arguments are an array.  Returns a tree that the arena keeps, or NULL: none
- * of these, or a limit met (counted in the arena).
+ * do, repeated ones are an array in both); text/x-script (what React Router
+ * answers to a ".data" request); application/graphql (as {"query": text}).
+ * With "action" the body is a call of a React server action: its references
+ * and escapes are resolved, and its arguments are an array; a form that was
+ * posted without scripts is read as any other.  Returns a tree that the arena
+ * keeps, or NULL: none of these, or a limit met (counted in the arena).
  */
 json_t *ngx_http_klaviyo_document_body(ngx_http_klaviyo_arena_t *arena,
     ngx_str_t *type, ngx_str_t *text, ngx_uint_t action);
 
 /*
  * {operation, type, fields, arguments, variables, hash} of a GraphQL request,
- * an array of them for a batch; from the body's tree or, where that is NULL,
- * from @args.  "operation" is operationName, else the name in the query's text
- * (of the only operation, or none); "type" is "query", "mutation" or
- * "subscription"; "fields" the names of the root fields, not their aliases,
- * through fragments; "arguments" the root fields' arguments by field, literals
- * and variables resolved; "hash" the persisted query's.  What is not there is
- * left out.  Returns a tree that the arena keeps, or NULL.
+ * an array of them for a batch (null for what is no request); from the body's
+ * tree, whose part "operations" it may be, or, where that is NULL, from @args.
+ * "operation" is operationName, else the name in the query's text (of the only
+ * operation, or none); "type" is "query", "mutation" or "subscription";
+ * "fields" the names of the root fields, each once, not their aliases, through
+ * fragments, without those that @skip or @include leave out; "arguments" the
+ * root fields' arguments by field (of equal fields the first), literals,
+ * variables and their defaults resolved; "hash" the persisted query's.  What
+ * is not there is left out.  Returns a tree that the arena keeps, or NULL:
+ * neither a query nor a name nor a hash, or a limit met (counted).
  */
 json_t *ngx_http_klaviyo_document_graphql(ngx_http_klaviyo_arena_t *arena,
     json_t *body, json_t *args);

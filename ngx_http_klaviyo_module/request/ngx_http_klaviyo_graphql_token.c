@@ -25,6 +25,8 @@
 
 static void ngx_http_klaviyo_graphql_blanks(
     ngx_http_klaviyo_graphql_lexer_t *lexer);
+static void ngx_http_klaviyo_graphql_name(
+    ngx_http_klaviyo_graphql_lexer_t *lexer);
 static void ngx_http_klaviyo_graphql_number(
     ngx_http_klaviyo_graphql_lexer_t *lexer);
 static void ngx_http_klaviyo_graphql_quoted(
@@ -67,13 +69,7 @@ ngx_http_klaviyo_graphql_next(ngx_http_klaviyo_graphql_lexer_t *lexer)
 
     if (ngx_http_klaviyo_is_name_start(*p) || *p == '_') {
 
-        while (p < last && ngx_http_klaviyo_is_name(*p)) {
-            p++;
-        }
-
-        lexer->type = NGX_HTTP_KLAVIYO_GRAPHQL_NAME;
-        lexer->text.len = p - lexer->pos;
-        lexer->pos = p;
+        ngx_http_klaviyo_graphql_name(lexer);
         return;
     }
 
@@ -138,6 +134,23 @@ ngx_http_klaviyo_graphql_blanks(ngx_http_klaviyo_graphql_lexer_t *lexer)
         }
     }
 
+    lexer->pos = p;
+}
+
+
+static void
+ngx_http_klaviyo_graphql_name(ngx_http_klaviyo_graphql_lexer_t *lexer)
+{
+    u_char  *p;
+
+    p = lexer->pos;
+
+    while (p < lexer->last && ngx_http_klaviyo_is_name(*p)) {
+        p++;
+    }
+
+    lexer->type = NGX_HTTP_KLAVIYO_GRAPHQL_NAME;
+    lexer->text.len = p - lexer->pos;
     lexer->pos = p;
 }
 

@@ -28,11 +28,11 @@ typedef enum {
     ngx_http_klaviyo_jsonld_text = 0,
     ngx_http_klaviyo_jsonld_lt,
     ngx_http_klaviyo_jsonld_end,
+    ngx_http_klaviyo_jsonld_bogus,
     ngx_http_klaviyo_jsonld_markup,
     ngx_http_klaviyo_jsonld_dash,
     ngx_http_klaviyo_jsonld_comment,
     ngx_http_klaviyo_jsonld_bang,
-    ngx_http_klaviyo_jsonld_bogus,
     ngx_http_klaviyo_jsonld_element,
     ngx_http_klaviyo_jsonld_before,
     ngx_http_klaviyo_jsonld_attribute,
@@ -56,7 +56,9 @@ typedef enum {
 
 static u_char *ngx_http_klaviyo_jsonld_skip(
     ngx_http_klaviyo_jsonld_t *jsonld, u_char *p, u_char *last);
-static ngx_uint_t ngx_http_klaviyo_jsonld_markup_byte(
+static ngx_uint_t ngx_http_klaviyo_jsonld_text_byte(
+    ngx_http_klaviyo_jsonld_t *jsonld, u_char ch);
+static ngx_uint_t ngx_http_klaviyo_jsonld_comment_byte(
     ngx_http_klaviyo_jsonld_t *jsonld, u_char ch);
 static ngx_uint_t ngx_http_klaviyo_jsonld_tag_byte(
     ngx_http_klaviyo_jsonld_t *jsonld, u_char ch);
@@ -131,8 +133,11 @@ ngx_http_klaviyo_jsonld_feed(ngx_http_klaviyo_jsonld_t *jsonld, u_char *p,
             break;
         }
 
-        if (jsonld->state < ngx_http_klaviyo_jsonld_element) {
-            taken = ngx_http_klaviyo_jsonld_markup_byte(jsonld, *p);
+        if (jsonld->state < ngx_http_klaviyo_jsonld_markup) {
+            taken = ngx_http_klaviyo_jsonld_text_byte(jsonld, *p);
+
+        } else if (jsonld->state < ngx_http_klaviyo_jsonld_element) {
+            taken = ngx_http_klaviyo_jsonld_comment_byte(jsonld, *p);
 
         } else if (jsonld->state < ngx_http_klaviyo_jsonld_double) {
             taken = ngx_http_klaviyo_jsonld_tag_byte(jsonld, *p);
@@ -185,7 +190,7 @@ ngx_http_klaviyo_jsonld_skip(ngx_http_klaviyo_jsonld_t *jsonld, u_char *p,
  */
 
 static ngx_uint_t
-ngx_http_klaviyo_jsonld_markup_byte(ngx_http_klaviyo_jsonld_t *jsonld,
+ngx_http_klaviyo_jsonld_text_byte(ngx_http_klaviyo_jsonld_t *jsonld,
     u_char ch)
 {
     switch (jsonld->state) {
@@ -221,6 +226,23 @@ ngx_http_klaviyo_jsonld_markup_byte(ngx_http_klaviyo_jsonld_t *jsonld,
         }
 
         return 0;
+
+    default: /* ngx_http_klaviyo_jsonld_bogus */
+
+        if (ch == '>') {
+            jsonld->state = ngx_http_klaviyo_jsonld_text;
+        }
+
+        return 1;
+    }
+}
+
+
+static ngx_uint_t
+ngx_http_klaviyo_jsonld_comment_byte(ngx_http_klaviyo_jsonld_t *jsonld,
+    u_char ch)
+{
+    switch (jsonld->state) {
 
     case ngx_http_klaviyo_jsonld_markup:
 
@@ -261,7 +283,7 @@ ngx_http_klaviyo_jsonld_markup_byte(ngx_http_klaviyo_jsonld_t *jsonld,
         jsonld->dashes = 0;
         return 1;
 
-    case ngx_http_klaviyo_jsonld_bang:
+    default: /* ngx_http_klaviyo_jsonld_bang */
 
         if (ch == '>') {
             jsonld->state = ngx_http_klaviyo_jsonld_text;
@@ -270,14 +292,6 @@ ngx_http_klaviyo_jsonld_markup_byte(ngx_http_klaviyo_jsonld_t *jsonld,
 
         jsonld->state = ngx_http_klaviyo_jsonld_comment;
         return 0;
-
-    default: /* ngx_http_klaviyo_jsonld_bogus */
-
-        if (ch == '>') {
-            jsonld->state = ngx_http_klaviyo_jsonld_text;
-        }
-
-        return 1;
     }
 }
 

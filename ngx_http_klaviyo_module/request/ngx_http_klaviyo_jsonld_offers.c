@@ -40,6 +40,9 @@ static json_t *ngx_http_klaviyo_jsonld_specification(json_t *list);
 static ngx_int_t ngx_http_klaviyo_jsonld_summarize(
     ngx_http_klaviyo_arena_t *arena, json_t *offer, json_t *list,
     ngx_uint_t depth);
+static ngx_int_t ngx_http_klaviyo_jsonld_complement(
+    ngx_http_klaviyo_arena_t *arena, json_t *offer,
+    ngx_http_klaviyo_jsonld_range_t *range);
 static void ngx_http_klaviyo_jsonld_measure(
     ngx_http_klaviyo_jsonld_range_t *range, json_t *offer);
 static ngx_int_t ngx_http_klaviyo_jsonld_decimal(
@@ -219,39 +222,42 @@ ngx_http_klaviyo_jsonld_summarize(ngx_http_klaviyo_arena_t *arena,
         return NGX_ERROR;
     }
 
-    if (range.first == NULL) {
-        return NGX_OK;
-    }
+    return ngx_http_klaviyo_jsonld_complement(arena, offer, &range);
+}
+
+
+static ngx_int_t
+ngx_http_klaviyo_jsonld_complement(ngx_http_klaviyo_arena_t *arena,
+    json_t *offer, ngx_http_klaviyo_jsonld_range_t *range)
+{
+    json_t  *low;
 
     /* amounts in different currencies can't be compared */
 
-    if (range.mixed || range.low == NULL) {
-        range.low = range.first;
-        range.high = NULL;
-    }
+    low = (range->mixed || range->low == NULL) ? range->first : range->low;
 
-    if (range.high && !range.nested
-        && (ngx_http_klaviyo_jsonld_fill(arena, offer, "lowPrice", range.low,
+    if (range->low && !range->mixed && !range->nested
+        && (ngx_http_klaviyo_jsonld_fill(arena, offer, "lowPrice", low,
                                          "price")
             != NGX_OK
             || ngx_http_klaviyo_jsonld_fill(arena, offer, "highPrice",
-                                            range.high, "price")
+                                            range->high, "price")
                != NGX_OK))
     {
         return NGX_ERROR;
     }
 
-    if (ngx_http_klaviyo_jsonld_fill(arena, offer, "price", range.low, "price")
+    if (ngx_http_klaviyo_jsonld_fill(arena, offer, "price", low, "price")
         != NGX_OK
-        || ngx_http_klaviyo_jsonld_fill(arena, offer, "priceCurrency",
-                                        range.low, "priceCurrency")
+        || ngx_http_klaviyo_jsonld_fill(arena, offer, "priceCurrency", low,
+                                        "priceCurrency")
            != NGX_OK)
     {
         return NGX_ERROR;
     }
 
     return ngx_http_klaviyo_jsonld_fill(arena, offer, "availability",
-                                        range.availability, "availability");
+                                        range->availability, "availability");
 }
 
 
