@@ -22,6 +22,10 @@
     "filename=\"blob\"\r\n\r\nx\r\n"
 #define LAST         "--B--\r\n"
 
+/* 30 levels */
+#define DEEP(text)                                                            \
+    "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[" text "]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]"
+
 #define assert_call(text, expected)                                           \
     assert_json(unit_call(state, unit_str("text/plain;charset=UTF-8"),        \
                           unit_str(text)), expected)
@@ -251,6 +255,19 @@ test_calls_are_bounded(void **state)
                           unit_many(state, PART("0", "[]"),
                                     PART("%_a", "1"), 17, LAST)));
     assert_int_equal(arena->limits, 2);
+
+    /* a part is as deep as JSON may be, in another one it is too deep */
+
+    assert_non_null(unit_call(state, type,
+                              unit_str(PART("1", DEEP("1"))
+                                       PART("0", DEEP("\"$1\"")) LAST)));
+    assert_int_equal(arena->limits, 2);
+
+    assert_null(unit_call(state, type,
+                          unit_str(PART("1", DEEP("1"))
+                                   PART("2", DEEP("\"$1\""))
+                                   PART("0", DEEP("\"$2\"")) LAST)));
+    assert_int_equal(arena->limits, 3);
 
     /* all or nothing, however much is left */
 

@@ -296,6 +296,26 @@ test_cycles_are_cut(void **state)
                 "{'A':{'@type':'A','@id':'#a','a':{'@id':'#a'},"
                 "'b':{'@type':'B','@id':'#b','x':[{'a':{'@id':'#a'}}]}},"
                 "'B':{'@type':'B','@id':'#b','x':[{'a':{'@id':'#a'}}]}}");
+
+    /* nor is what is too far away */
+
+    assert_tree("{'@type':'A','mainEntity':{'@type':'B','mainEntity':"
+                "[{'@type':'C','mainEntity':{'@type':'D','mainEntity':"
+                "{'@type':'E'}}},{'@type':'F'}]}}",
+                "{'A':{'@type':'A','mainEntity':{'@type':'B','mainEntity':"
+                "[{'@type':'C','mainEntity':{'@type':'D','mainEntity':"
+                "{'@type':'E'}}},{'@type':'F'}]}},"
+                "'B':{'@type':'B','mainEntity':"
+                "[{'@type':'C','mainEntity':{'@type':'D','mainEntity':"
+                "{'@type':'E'}}},{'@type':'F'}]},"
+                "'C':{'@type':'C','mainEntity':{'@type':'D','mainEntity':"
+                "{'@type':'E'}}},"
+                "'D':{'@type':'D','mainEntity':{'@type':'E'}}}");
+
+    /* what is not there is not about the page either */
+
+    assert_tree("{'@type':'A','mainEntity':{'@type':'B','@id':'#b'}}",
+                "{'A':{'@type':'A','mainEntity':{'@type':'B','@id':'#b'}}}");
 }
 
 
