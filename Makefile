@@ -13,6 +13,7 @@
 # make soak       faults at random under load; DURATION= seconds (180), SEED=
 # make demo       a shopper's visit, as Klaviyo sees it
 # make bench      the benchmarks
+# make deb        the Debian package, in build/deb
 # make clean      removes build/
 #
 # make test TESTS="t/standin.t" PROVE_FLAGS=-v runs only that, with all lines.
@@ -61,7 +62,7 @@ LD_OPT =		-Wl,-z,relro -Wl,-z,now -fPIC
 
 
 .PHONY:	all modules install deps check-deps unit unit-build fuzz fuzz-build
-.PHONY:	test test-sanitize sanitize-build style soak demo bench clean
+.PHONY:	test test-sanitize sanitize-build style soak demo bench deb clean
 
 all:	modules
 
@@ -331,6 +332,9 @@ demo:	deps
 bench:	deps
 	+@$(MAKE_JOBS) modules
 	@bench/run
+
+deb:	deps
+	@util/deb
 
 clean:
 	rm -rf $(BUILD)
