@@ -13,18 +13,12 @@
 
 
 #include "ngx_http_klaviyo_event.h"
-#include "ngx_http_klaviyo_decimal.h"
+#include "ngx_http_klaviyo_profile.h"
 #include "ngx_http_klaviyo_url.h"
 
 
-/* "properties" itself is the first of NGX_HTTP_KLAVIYO_MAX_DEPTH objects */
-#define NGX_HTTP_KLAVIYO_EVENT_DEPTH   1
-
 /* what a byte of a text may take: \u001f */
 #define NGX_HTTP_KLAVIYO_EVENT_WORST   6
-
-/* what is longer is looked at twice rather than given its worst case */
-#define NGX_HTTP_KLAVIYO_EVENT_SHORT   256
 
 /* where nearly every event is rendered */
 #define NGX_HTTP_KLAVIYO_EVENT_BUFFER  16384
@@ -48,22 +42,10 @@
 #define NGX_HTTP_KLAVIYO_EVENT_PROFILE     "}}}]},\"profile\":{\"data\":"
 #define NGX_HTTP_KLAVIYO_EVENT_TAIL        "}}}"
 
-#define NGX_HTTP_KLAVIYO_PROFILE_HEAD      "{\"type\":\"profile\","
-#define NGX_HTTP_KLAVIYO_PROFILE_BODY      "\"attributes\":{"
-#define NGX_HTTP_KLAVIYO_PROFILE_LOCATION  "\"location\":{"
-#define NGX_HTTP_KLAVIYO_PROFILE_CUSTOM    "\"properties\":{"
-#define NGX_HTTP_KLAVIYO_PROFILE_TAIL      "}}"
-
 #define NGX_HTTP_KLAVIYO_METRIC_HEAD                                          \
     "{\"data\":{\"type\":\"metric\",\"attributes\":{\"name\":\""
 #define NGX_HTTP_KLAVIYO_METRIC_SERVICE    "\",\"service\":\""
 #define NGX_HTTP_KLAVIYO_METRIC_TAIL       "\"}}}"
-
-/* the profile without any member; 4 are the ends of location and properties */
-#define NGX_HTTP_KLAVIYO_PROFILE_FRAME                                        \
-    (sizeof(NGX_HTTP_KLAVIYO_PROFILE_HEAD NGX_HTTP_KLAVIYO_PROFILE_BODY       \
-            NGX_HTTP_KLAVIYO_PROFILE_LOCATION NGX_HTTP_KLAVIYO_PROFILE_CUSTOM \
-            NGX_HTTP_KLAVIYO_PROFILE_TAIL) - 1 + 4)
 
 /* the whole entry without what differs */
 #define NGX_HTTP_KLAVIYO_EVENT_FRAME                                          \
@@ -73,43 +55,6 @@
             NGX_HTTP_KLAVIYO_EVENT_CURRENCY "USD\""                           \
             NGX_HTTP_KLAVIYO_EVENT_PROPERTIES NGX_HTTP_KLAVIYO_EVENT_PROFILE  \
             NGX_HTTP_KLAVIYO_EVENT_TAIL) - 1)
-
-#define ngx_http_klaviyo_event_cpylit(p, s)                                   \
-    ngx_cpymem(p, s, sizeof(s) - 1)
-
-/* surely sent: a text of nothing but NUL would be empty */
-#define ngx_http_klaviyo_event_short(data)                                    \
-    ((data)->type == NGX_HTTP_KLAVIYO_STRING                                  \
-     && (data)->text.len                                                      \
-     && (data)->text.len <= NGX_HTTP_KLAVIYO_EVENT_SHORT                      \
-     && (data)->text.data[0] != '\0')
-
-#define ngx_http_klaviyo_event_is(str, s)                                     \
-    ((str)->len == sizeof(s) - 1                                              \
-     && ngx_memcmp((str)->data, s, sizeof(s) - 1) == 0)
-
-/* a comma is written after each member, the last one is taken back */
-#define ngx_http_klaviyo_event_uncomma(p)                                     \
-    if ((p)[-1] == ',') {                                                     \
-        (p)--;                                                                \
-    }
-
-/* sets of fields */
-#define ngx_http_klaviyo_event_bit(field)  ((ngx_uint_t) 1 << (field))
-
-#define NGX_HTTP_KLAVIYO_EVENT_IDENTIFIERS                                    \
-    (ngx_http_klaviyo_event_bit(NGX_HTTP_KLAVIYO_IDENTIFIERS) - 1)
-#define NGX_HTTP_KLAVIYO_EVENT_PROFILE_ID                                     \
-    ngx_http_klaviyo_event_bit(NGX_HTTP_KLAVIYO_PROFILE_ID)
-#define NGX_HTTP_KLAVIYO_EVENT_SCALARS                                        \
-    ((NGX_HTTP_KLAVIYO_EVENT_IDENTIFIERS|NGX_HTTP_KLAVIYO_EVENT_ATTRIBUTES)   \
-     & ~NGX_HTTP_KLAVIYO_EVENT_PROFILE_ID)
-#define NGX_HTTP_KLAVIYO_EVENT_ATTRIBUTES                                     \
-    ngx_http_klaviyo_event_bit(NGX_HTTP_KLAVIYO_ATTRIBUTE)
-#define NGX_HTTP_KLAVIYO_EVENT_LOCATION                                       \
-    ngx_http_klaviyo_event_bit(NGX_HTTP_KLAVIYO_LOCATION)
-#define NGX_HTTP_KLAVIYO_EVENT_CUSTOM                                         \
-    ngx_http_klaviyo_event_bit(NGX_HTTP_KLAVIYO_PROFILE_PROPERTY)
 
 
 typedef struct {
@@ -128,35 +73,10 @@ static size_t ngx_http_klaviyo_event_settle_properties(
     ngx_uint_t *limits);
 static size_t ngx_http_klaviyo_event_room(ngx_http_klaviyo_data_t *data,
     ngx_uint_t *limits);
-static size_t ngx_http_klaviyo_event_settle_profile(
-    ngx_http_klaviyo_arena_t *arena, ngx_http_klaviyo_event_t *event,
-    ngx_uint_t *limits);
-static void ngx_http_klaviyo_event_string(ngx_http_klaviyo_member_t *member,
-    ngx_uint_t *limits);
-static ngx_uint_t ngx_http_klaviyo_event_coordinate(ngx_str_t *text);
-static ngx_uint_t ngx_http_klaviyo_event_address(ngx_str_t *text);
 static u_char *ngx_http_klaviyo_event_write_event(u_char *p,
     ngx_http_klaviyo_event_t *event, ngx_uint_t *aged);
 static u_char *ngx_http_klaviyo_event_write_value(u_char *p,
     ngx_http_klaviyo_event_t *event);
-static u_char *ngx_http_klaviyo_event_write_profile(u_char *p,
-    ngx_http_klaviyo_event_t *event);
-static u_char *ngx_http_klaviyo_event_close(u_char *start, u_char *p);
-static u_char *ngx_http_klaviyo_event_write_fields(u_char *p,
-    ngx_http_klaviyo_event_t *event, ngx_uint_t fields);
-static u_char *ngx_http_klaviyo_event_write_member(u_char *p,
-    ngx_http_klaviyo_member_t *member);
-
-
-/* in the order in which room is given to them; identifiers always fit */
-
-static ngx_uint_t  ngx_http_klaviyo_event_ranks[] = {
-    NGX_HTTP_KLAVIYO_EVENT_IDENTIFIERS,
-    NGX_HTTP_KLAVIYO_EVENT_ATTRIBUTES,
-    NGX_HTTP_KLAVIYO_EVENT_LOCATION,
-    NGX_HTTP_KLAVIYO_EVENT_CUSTOM,
-    0
-};
 
 
 static ngx_http_klaviyo_event_field_t  ngx_http_klaviyo_event_fields[] = {
@@ -204,7 +124,8 @@ ngx_http_klaviyo_event_render(ngx_http_klaviyo_arena_t *arena,
           + event->metric.len
           + ngx_http_klaviyo_event_settle_value(event, limits)
           + ngx_http_klaviyo_event_settle_properties(arena, event, limits)
-          + ngx_http_klaviyo_event_settle_profile(arena, event, limits);
+          + ngx_http_klaviyo_profile_settle(arena, event->profile,
+                                            event->nprofile, limits);
 
     p = buffer;
 
@@ -218,7 +139,10 @@ ngx_http_klaviyo_event_render(ngx_http_klaviyo_arena_t *arena,
     json->data = p;
 
     p = ngx_http_klaviyo_event_write_event(p, event, aged);
-    p = ngx_http_klaviyo_event_write_profile(p, event);
+
+    p = ngx_http_klaviyo_profile_lit(p, NGX_HTTP_KLAVIYO_EVENT_PROFILE);
+    p = ngx_http_klaviyo_profile_write(p, event->profile, event->nprofile);
+    p = ngx_http_klaviyo_profile_lit(p, NGX_HTTP_KLAVIYO_EVENT_TAIL);
 
     json->len = p - json->data;
 
@@ -357,131 +281,12 @@ ngx_http_klaviyo_event_settle_properties(ngx_http_klaviyo_arena_t *arena,
 static size_t
 ngx_http_klaviyo_event_room(ngx_http_klaviyo_data_t *data, ngx_uint_t *limits)
 {
-    if (ngx_http_klaviyo_event_short(data)) {
+    if (ngx_http_klaviyo_profile_short(data)) {
         return NGX_HTTP_KLAVIYO_EVENT_WORST * data->text.len + 2;
     }
 
     return ngx_http_klaviyo_json_write(NULL, data,
-                                       NGX_HTTP_KLAVIYO_EVENT_DEPTH, limits);
-}
-
-
-static size_t
-ngx_http_klaviyo_event_settle_profile(ngx_http_klaviyo_arena_t *arena,
-    ngx_http_klaviyo_event_t *event, ngx_uint_t *limits)
-{
-    size_t                      len, size;
-    ngx_uint_t                  i, *rank;
-    ngx_http_klaviyo_member_t  *member;
-
-    size = NGX_HTTP_KLAVIYO_PROFILE_FRAME;
-
-    for (rank = ngx_http_klaviyo_event_ranks; *rank; rank++) {
-
-        for (i = 0; i < event->nprofile; i++) {
-
-            member = &event->profile[i];
-
-            if (!(*rank & ngx_http_klaviyo_event_bit(member->field))) {
-                continue;
-            }
-
-            if (rank != ngx_http_klaviyo_event_ranks) {
-                (void) ngx_http_klaviyo_url_scrub(arena, &member->data);
-            }
-
-            ngx_http_klaviyo_event_string(member, limits);
-
-            len = ngx_http_klaviyo_json_write(NULL, &member->data,
-                                              NGX_HTTP_KLAVIYO_EVENT_DEPTH,
-                                              limits);
-            if (len) {
-                len += member->key.len + 1;
-            }
-
-            if (size + len > NGX_HTTP_KLAVIYO_MAX_PROFILE) {
-                (*limits)++;
-                len = 0;
-            }
-
-            if (len == 0) {
-                ngx_http_klaviyo_data_missing(&member->data);
-            }
-
-            size += len;
-        }
-    }
-
-    return size;
-}
-
-
-/* All that Klaviyo has a field of its own for is a string to it. */
-
-static void
-ngx_http_klaviyo_event_string(ngx_http_klaviyo_member_t *member,
-    ngx_uint_t *limits)
-{
-    ngx_str_t                 text;
-    ngx_uint_t                coordinate;
-    ngx_http_klaviyo_data_t  *data;
-
-    data = &member->data;
-
-    if (member->field == NGX_HTTP_KLAVIYO_PROFILE_PROPERTY
-        || ngx_http_klaviyo_data_is_missing(data))
-    {
-        return;
-    }
-
-    coordinate = ngx_http_klaviyo_event_is(&member->key, "\"latitude\":")
-                 || ngx_http_klaviyo_event_is(&member->key, "\"longitude\":");
-
-    if (coordinate && data->type == NGX_HTTP_KLAVIYO_NUMBER) {
-        return;
-    }
-
-    if (ngx_http_klaviyo_data_text(data, &text) != NGX_OK
-        || (coordinate && !ngx_http_klaviyo_event_coordinate(&text))
-        || (ngx_http_klaviyo_event_is(&member->key, "\"ip\":")
-            && !ngx_http_klaviyo_event_address(&text)))
-    {
-        ngx_http_klaviyo_data_missing(data);
-        (*limits)++;
-        return;
-    }
-
-    ngx_http_klaviyo_data_set_string(data, text.data, text.len);
-}
-
-
-/* a decimal, as everybody reads it: no sign but minus, no exponent */
-
-static ngx_uint_t
-ngx_http_klaviyo_event_coordinate(ngx_str_t *text)
-{
-    size_t                      i;
-    ngx_http_klaviyo_decimal_t  d;
-
-    for (i = 0; i < text->len; i++) {
-        if (text->data[i] == '+' || (text->data[i] | 0x20) == 'e') {
-            return 0;
-        }
-    }
-
-    return ngx_http_klaviyo_decimal_parse(&d, text) == NGX_OK;
-}
-
-
-/* $remote_addr may be "unix:", X-Forwarded-For a list */
-
-static ngx_uint_t
-ngx_http_klaviyo_event_address(ngx_str_t *text)
-{
-    u_char  addr[16];
-
-    return ngx_inet_addr(text->data, text->len) != INADDR_NONE
-           || ngx_inet6_addr(text->data, text->len, addr) == NGX_OK;
+                                       NGX_HTTP_KLAVIYO_PROFILE_DEPTH, limits);
 }
 
 
@@ -493,35 +298,35 @@ ngx_http_klaviyo_event_write_event(u_char *p, ngx_http_klaviyo_event_t *event,
 
     *aged = 0;
 
-    p = ngx_http_klaviyo_event_cpylit(p, NGX_HTTP_KLAVIYO_EVENT_HEAD);
+    p = ngx_http_klaviyo_profile_lit(p, NGX_HTTP_KLAVIYO_EVENT_HEAD);
 
     if (event->backfill) {
-        p = ngx_http_klaviyo_event_cpylit(p, NGX_HTTP_KLAVIYO_EVENT_BACKFILL);
+        p = ngx_http_klaviyo_profile_lit(p, NGX_HTTP_KLAVIYO_EVENT_BACKFILL);
 
     } else if (event->may_age) {
-        p = ngx_http_klaviyo_event_cpylit(p, NGX_HTTP_KLAVIYO_EVENT_MAY_AGE);
+        p = ngx_http_klaviyo_profile_lit(p, NGX_HTTP_KLAVIYO_EVENT_MAY_AGE);
         *aged = sizeof(NGX_HTTP_KLAVIYO_EVENT_HEAD "\"backfill\":") - 1;
     }
 
-    p = ngx_http_klaviyo_event_cpylit(p, NGX_HTTP_KLAVIYO_EVENT_TIME);
+    p = ngx_http_klaviyo_profile_lit(p, NGX_HTTP_KLAVIYO_EVENT_TIME);
     p += ngx_http_klaviyo_json_escape(p, event->time.data, event->time.len);
 
-    p = ngx_http_klaviyo_event_cpylit(p, NGX_HTTP_KLAVIYO_EVENT_ID);
+    p = ngx_http_klaviyo_profile_lit(p, NGX_HTTP_KLAVIYO_EVENT_ID);
     p += ngx_http_klaviyo_json_escape(p, event->unique_id.data,
                                       event->unique_id.len);
 
-    p = ngx_http_klaviyo_event_cpylit(p, NGX_HTTP_KLAVIYO_EVENT_METRIC);
+    p = ngx_http_klaviyo_profile_lit(p, NGX_HTTP_KLAVIYO_EVENT_METRIC);
     p = ngx_cpymem(p, event->metric.data, event->metric.len);
 
     p = ngx_http_klaviyo_event_write_value(p, event);
 
-    p = ngx_http_klaviyo_event_cpylit(p, NGX_HTTP_KLAVIYO_EVENT_PROPERTIES);
+    p = ngx_http_klaviyo_profile_lit(p, NGX_HTTP_KLAVIYO_EVENT_PROPERTIES);
 
     for (i = 0; i < event->nproperties; i++) {
-        p = ngx_http_klaviyo_event_write_member(p, &event->properties[i]);
+        p = ngx_http_klaviyo_profile_member(p, &event->properties[i]);
     }
 
-    ngx_http_klaviyo_event_uncomma(p);
+    ngx_http_klaviyo_profile_uncomma(p);
 
     return p;
 }
@@ -531,118 +336,15 @@ static u_char *
 ngx_http_klaviyo_event_write_value(u_char *p, ngx_http_klaviyo_event_t *event)
 {
     if (!ngx_http_klaviyo_data_is_missing(&event->value)) {
-        p = ngx_http_klaviyo_event_cpylit(p, NGX_HTTP_KLAVIYO_EVENT_VALUE);
+        p = ngx_http_klaviyo_profile_lit(p, NGX_HTTP_KLAVIYO_EVENT_VALUE);
         p = ngx_cpymem(p, event->value.text.data, event->value.text.len);
     }
 
     if (!ngx_http_klaviyo_data_is_missing(&event->currency)) {
-        p = ngx_http_klaviyo_event_cpylit(p, NGX_HTTP_KLAVIYO_EVENT_CURRENCY);
+        p = ngx_http_klaviyo_profile_lit(p, NGX_HTTP_KLAVIYO_EVENT_CURRENCY);
         p = ngx_cpymem(p, event->currency.text.data, 3);
         *p++ = '"';
     }
-
-    return p;
-}
-
-
-static u_char *
-ngx_http_klaviyo_event_write_profile(u_char *p,
-    ngx_http_klaviyo_event_t *event)
-{
-    u_char  *start;
-
-    p = ngx_http_klaviyo_event_cpylit(p, NGX_HTTP_KLAVIYO_EVENT_PROFILE);
-    p = ngx_http_klaviyo_event_cpylit(p, NGX_HTTP_KLAVIYO_PROFILE_HEAD);
-
-    p = ngx_http_klaviyo_event_write_fields(p, event,
-                                         NGX_HTTP_KLAVIYO_EVENT_PROFILE_ID);
-
-    p = ngx_http_klaviyo_event_cpylit(p, NGX_HTTP_KLAVIYO_PROFILE_BODY);
-
-    p = ngx_http_klaviyo_event_write_fields(p, event,
-                                         NGX_HTTP_KLAVIYO_EVENT_SCALARS);
-
-    start = p;
-    p = ngx_http_klaviyo_event_cpylit(p, NGX_HTTP_KLAVIYO_PROFILE_LOCATION);
-    p = ngx_http_klaviyo_event_write_fields(p, event,
-                                         NGX_HTTP_KLAVIYO_EVENT_LOCATION);
-    p = ngx_http_klaviyo_event_close(start, p);
-
-    start = p;
-    p = ngx_http_klaviyo_event_cpylit(p, NGX_HTTP_KLAVIYO_PROFILE_CUSTOM);
-    p = ngx_http_klaviyo_event_write_fields(p, event,
-                                         NGX_HTTP_KLAVIYO_EVENT_CUSTOM);
-    p = ngx_http_klaviyo_event_close(start, p);
-
-    ngx_http_klaviyo_event_uncomma(p);
-
-    p = ngx_http_klaviyo_event_cpylit(p, NGX_HTTP_KLAVIYO_PROFILE_TAIL);
-
-    return ngx_http_klaviyo_event_cpylit(p, NGX_HTTP_KLAVIYO_EVENT_TAIL);
-}
-
-
-/* Ends an object inside of the attributes; an empty one is taken back. */
-
-static u_char *
-ngx_http_klaviyo_event_close(u_char *start, u_char *p)
-{
-    if (p[-1] == '{') {
-        return start;
-    }
-
-    p[-1] = '}';
-    *p++ = ',';
-
-    return p;
-}
-
-
-static u_char *
-ngx_http_klaviyo_event_write_fields(u_char *p,
-    ngx_http_klaviyo_event_t *event, ngx_uint_t fields)
-{
-    ngx_uint_t                  i;
-    ngx_http_klaviyo_member_t  *member;
-
-    for (i = 0; i < event->nprofile; i++) {
-
-        member = &event->profile[i];
-
-        if (fields & ngx_http_klaviyo_event_bit(member->field)) {
-            p = ngx_http_klaviyo_event_write_member(p, member);
-        }
-    }
-
-    return p;
-}
-
-
-static u_char *
-ngx_http_klaviyo_event_write_member(u_char *p,
-    ngx_http_klaviyo_member_t *member)
-{
-    ngx_http_klaviyo_data_t  *data;
-
-    data = &member->data;
-
-    if (ngx_http_klaviyo_data_is_missing(data)) {
-        return p;
-    }
-
-    p = ngx_cpymem(p, member->key.data, member->key.len);
-
-    if (ngx_http_klaviyo_event_short(data)) {
-        *p++ = '"';
-        p += ngx_http_klaviyo_json_escape(p, data->text.data, data->text.len);
-        *p++ = '"';
-
-    } else {
-        p += ngx_http_klaviyo_json_write(p, data, NGX_HTTP_KLAVIYO_EVENT_DEPTH,
-                                         NULL);
-    }
-
-    *p++ = ',';
 
     return p;
 }
@@ -693,15 +395,15 @@ ngx_http_klaviyo_event_metric(ngx_pool_t *pool, ngx_str_t *name,
 
     metric->data = p;
 
-    p = ngx_http_klaviyo_event_cpylit(p, NGX_HTTP_KLAVIYO_METRIC_HEAD);
+    p = ngx_http_klaviyo_profile_lit(p, NGX_HTTP_KLAVIYO_METRIC_HEAD);
     p += ngx_http_klaviyo_json_escape(p, name->data, name->len);
 
     if (service->len) {
-        p = ngx_http_klaviyo_event_cpylit(p, NGX_HTTP_KLAVIYO_METRIC_SERVICE);
+        p = ngx_http_klaviyo_profile_lit(p, NGX_HTTP_KLAVIYO_METRIC_SERVICE);
         p += ngx_http_klaviyo_json_escape(p, service->data, service->len);
     }
 
-    p = ngx_http_klaviyo_event_cpylit(p, NGX_HTTP_KLAVIYO_METRIC_TAIL);
+    p = ngx_http_klaviyo_profile_lit(p, NGX_HTTP_KLAVIYO_METRIC_TAIL);
 
     metric->len = p - metric->data;
 
