@@ -17,7 +17,6 @@
 #include "ngx_http_klaviyo_key.h"
 
 
-#define NGX_HTTP_KLAVIYO_NAME_MAX        64
 #define NGX_HTTP_KLAVIYO_SERVICE_MAX     64
 #define NGX_HTTP_KLAVIYO_COMPANY_MAX     64
 
@@ -34,6 +33,17 @@
 
 #define NGX_HTTP_KLAVIYO_RATE_MAX        1000000
 
+/* of memory and disk the other lanes have this part, beside that of events */
+#define NGX_HTTP_KLAVIYO_LANE_PART       8
+
+/*
+ * Klaviyo's limits for one profile, and of its endpoints; older revisions have
+ * 700 a minute, and the last 50 aren't worth a second number
+ */
+#define NGX_HTTP_KLAVIYO_LANE_BYTES      100000
+#define NGX_HTTP_KLAVIYO_LANE_BURST      75
+#define NGX_HTTP_KLAVIYO_LANE_STEADY     700
+
 /* a day: a longer wait is a slip of the pen */
 #define NGX_HTTP_KLAVIYO_TIME_MAX        86400000
 
@@ -42,6 +52,7 @@ static ngx_http_klaviyo_account_t *ngx_http_klaviyo_account_create(
     ngx_conf_t *cf, ngx_str_t *name);
 static ngx_int_t ngx_http_klaviyo_account_name(ngx_conf_t *cf,
     ngx_array_t *accounts, ngx_str_t *name);
+static void ngx_http_klaviyo_account_hash(ngx_http_klaviyo_account_t *account);
 static ngx_int_t ngx_http_klaviyo_account_init(ngx_conf_t *cf,
     ngx_http_klaviyo_account_t *account);
 static ngx_int_t ngx_http_klaviyo_account_check(ngx_conf_t *cf,
@@ -89,6 +100,14 @@ static char *ngx_http_klaviyo_account_invalid(ngx_conf_t *cf,
     ngx_command_t *cmd);
 static char *ngx_http_klaviyo_account_invalid_param(ngx_conf_t *cf,
     ngx_str_t *word);
+
+
+ngx_str_t  ngx_http_klaviyo_lane_names[] = {
+    ngx_string("events"),
+    ngx_string("profiles"),
+    ngx_string("subscriptions"),
+    ngx_null_string
+};
 
 
 /* what the block module's table leaves to us; "type" is there */
@@ -308,7 +327,6 @@ ngx_http_klaviyo_account_name(ngx_conf_t *cf, ngx_array_t *accounts,
 static ngx_http_klaviyo_account_t *
 ngx_http_klaviyo_account_create(ngx_conf_t *cf, ngx_str_t *name)
 {
-    ngx_md5_t                    md5;
     ngx_http_klaviyo_account_t  *account;
 
     account = ngx_pcalloc(cf->pool, sizeof(ngx_http_klaviyo_account_t));
@@ -321,15 +339,15 @@ ngx_http_klaviyo_account_create(ngx_conf_t *cf, ngx_str_t *name)
      *
      *     all strings = { 0, NULL }
      *     account->index = 0;
+     *     account->lane = NGX_HTTP_KLAVIYO_EVENTS;
      *     account->backfill_after = 0;
      *     account->ring = NULL;
      */
 
     account->name = *name;
+    account->lanes[NGX_HTTP_KLAVIYO_EVENTS] = account;
 
-    ngx_md5_init(&md5);
-    ngx_md5_update(&md5, name->data, name->len);
-    ngx_md5_final(account->key, &md5);
+    ngx_http_klaviyo_account_hash(account);
 
     account->queue = NGX_CONF_UNSET_SIZE;
     account->batch_events = NGX_CONF_UNSET_UINT;
@@ -350,6 +368,17 @@ ngx_http_klaviyo_account_create(ngx_conf_t *cf, ngx_str_t *name)
     account->dry_run = NGX_CONF_UNSET;
 
     return account;
+}
+
+
+static void
+ngx_http_klaviyo_account_hash(ngx_http_klaviyo_account_t *account)
+{
+    ngx_md5_t  md5;
+
+    ngx_md5_init(&md5);
+    ngx_md5_update(&md5, account->name.data, account->name.len);
+    ngx_md5_final(account->key, &md5);
 }
 
 
@@ -486,6 +515,81 @@ ngx_http_klaviyo_account_find(ngx_array_t *accounts, ngx_str_t *name)
     }
 
     return NULL;
+}
+
+
+/*
+ * A request has one profile, so that what Klaviyo says of it names that one.
+ * There is no linger then, nor backfill: only events have a time.
+ */
+
+ngx_http_klaviyo_account_t *
+ngx_http_klaviyo_account_lane(ngx_pool_t *pool,
+    ngx_http_klaviyo_account_t *account, ngx_http_klaviyo_lane_e lane)
+{
+    ngx_http_klaviyo_account_t  *a;
+
+    if (account->lanes[lane]) {
+        return account->lanes[lane];
+    }
+
+    a = ngx_palloc(pool, sizeof(ngx_http_klaviyo_account_t));
+    if (a == NULL) {
+        return NULL;
+    }
+
+    *a = *account;
+
+    if (ngx_http_klaviyo_account_lane_name(pool, account, lane, &a->name)
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    ngx_http_klaviyo_account_hash(a);
+
+    ngx_memzero(a->lanes, sizeof(a->lanes));
+
+    a->lane = lane;
+    a->lanes[lane] = a;
+    a->ring = NULL;
+
+    a->queue = ngx_max(account->queue / NGX_HTTP_KLAVIYO_LANE_PART,
+                       NGX_HTTP_KLAVIYO_QUEUE_MIN);
+    a->spool_max = ngx_max(account->spool_max / NGX_HTTP_KLAVIYO_LANE_PART,
+                           NGX_HTTP_KLAVIYO_SPOOL_MIN);
+
+    a->batch_events = 1;
+    a->batch_bytes = NGX_HTTP_KLAVIYO_LANE_BYTES;
+    a->burst = NGX_HTTP_KLAVIYO_LANE_BURST;
+    a->steady = NGX_HTTP_KLAVIYO_LANE_STEADY;
+    a->backfill = NGX_HTTP_KLAVIYO_BACKFILL_OFF;
+
+    account->lanes[lane] = a;
+
+    return a;
+}
+
+
+ngx_int_t
+ngx_http_klaviyo_account_lane_name(ngx_pool_t *pool,
+    ngx_http_klaviyo_account_t *account, ngx_http_klaviyo_lane_e lane,
+    ngx_str_t *name)
+{
+    ngx_str_t  *suffix;
+
+    suffix = &ngx_http_klaviyo_lane_names[lane];
+
+    name->len = account->name.len + 1 + suffix->len;
+
+    name->data = ngx_pnalloc(pool, name->len);
+    if (name->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_sprintf(name->data, "%V+%V", &account->name, suffix);
+
+    return NGX_OK;
 }
 
 

@@ -6,6 +6,11 @@
 /*
  * klaviyo_account NAME { ... }: what the request side and the background
  * process must know of an account of Klaviyo.
+ *
+ * Klaviyo takes events, profile updates and subscriptions by different
+ * endpoints, with different bodies and limits.  So an account has up to three
+ * lanes, and to queue and dispatch each is an account of its own: a ring, a
+ * state, files in the spool, a sender.  What events need is the account itself.
  */
 
 
@@ -26,11 +31,37 @@
 #define NGX_HTTP_KLAVIYO_FULL_DROP_NEW     1
 
 
-typedef struct {
-    ngx_str_t                            name;
-    ngx_uint_t                           index;    /* in the array */
+/* "+profiles", "+subscriptions": no account's name has a "+" */
+#define NGX_HTTP_KLAVIYO_LANE_SUFFIX     14
+
+/* the longest name of an account or a lane */
+#define NGX_HTTP_KLAVIYO_NAME_MAX        64
+#define NGX_HTTP_KLAVIYO_LANE_NAME_MAX                                        \
+    (NGX_HTTP_KLAVIYO_NAME_MAX + NGX_HTTP_KLAVIYO_LANE_SUFFIX)
+
+
+typedef enum {
+    NGX_HTTP_KLAVIYO_EVENTS = 0,
+    NGX_HTTP_KLAVIYO_PROFILES,
+    NGX_HTTP_KLAVIYO_SUBSCRIPTIONS,
+    NGX_HTTP_KLAVIYO_LANES
+} ngx_http_klaviyo_lane_e;
+
+
+typedef struct ngx_http_klaviyo_account_s  ngx_http_klaviyo_account_t;
+
+struct ngx_http_klaviyo_account_s {
+    ngx_str_t                            name;     /* of the lane: it is in
+                                                      the names of files */
+    ngx_uint_t                           index;    /* in the array; of all
+                                                      lanes the same */
     u_char                               key[NGX_HTTP_KLAVIYO_KEY_LEN];
                                                    /* hash of the name */
+
+    ngx_http_klaviyo_lane_e              lane;
+
+    /* those that there are, else NULL; of events, the account itself */
+    ngx_http_klaviyo_account_t          *lanes[NGX_HTTP_KLAVIYO_LANES];
 
     ngx_str_t                            api_key;  /* secret; NUL-terminated */
     ngx_str_t                            env;      /* that the key is from */
@@ -72,7 +103,11 @@ typedef struct {
     ngx_flag_t                           dry_run;
 
     ngx_http_klaviyo_ring_t             *ring;
-} ngx_http_klaviyo_account_t;
+};
+
+
+/* what users see: "events", "profiles", "subscriptions" */
+extern ngx_str_t  ngx_http_klaviyo_lane_names[];
 
 
 /*
@@ -86,6 +121,20 @@ char *ngx_http_klaviyo_account_block(ngx_conf_t *cf, ngx_array_t *accounts);
 /* Returns the account of that name, or NULL. */
 ngx_http_klaviyo_account_t *ngx_http_klaviyo_account_find(
     ngx_array_t *accounts, ngx_str_t *name);
+
+/*
+ * Returns the lane of an account, which is made at the first call: all that is
+ * said in klaviyo_account, but the limits of that endpoint and a part of the
+ * memory and disk.  NULL: no memory.  At configuration time, when the account's
+ * block was read and before its zones are made.
+ */
+ngx_http_klaviyo_account_t *ngx_http_klaviyo_account_lane(ngx_pool_t *pool,
+    ngx_http_klaviyo_account_t *account, ngx_http_klaviyo_lane_e lane);
+
+/* The name that the lane of "account" has, from "pool".  NGX_OK, NGX_ERROR. */
+ngx_int_t ngx_http_klaviyo_account_lane_name(ngx_pool_t *pool,
+    ngx_http_klaviyo_account_t *account, ngx_http_klaviyo_lane_e lane,
+    ngx_str_t *name);
 
 /*
  * Warns of keys from the environment that nginx's "env" does not keep, which

@@ -12,6 +12,7 @@
 #include "ngx_http_klaviyo_block.h"
 #include "ngx_http_klaviyo_host.h"
 #include "ngx_http_klaviyo_identity.h"
+#include "ngx_http_klaviyo_lanes.h"
 #include "ngx_http_klaviyo_level.h"
 #include "ngx_http_klaviyo_lint.h"
 #include "ngx_http_klaviyo_noise.h"
@@ -738,6 +739,8 @@ ngx_http_klaviyo_create_main_conf(ngx_conf_t *cf)
 
     if (ngx_array_init(&kmcf->accounts, cf->pool, 1,
                        sizeof(ngx_http_klaviyo_account_t *)) != NGX_OK
+        || ngx_array_init(&kmcf->lanes, cf->pool, 1,
+                          sizeof(ngx_http_klaviyo_account_t *)) != NGX_OK
         || ngx_array_init(&kmcf->rules, cf->pool, 4,
                           sizeof(ngx_http_klaviyo_rule_t *)) != NGX_OK
         || ngx_array_init(&kmcf->references, cf->pool, 4,
@@ -801,9 +804,10 @@ ngx_http_klaviyo_postconfiguration(ngx_conf_t *cf)
         return NGX_OK;
     }
 
-    if (ngx_http_klaviyo_init_zones(cf, kmcf) != NGX_OK
-        || ngx_http_klaviyo_init_spool(cf, kmcf) != NGX_OK
+    if (ngx_http_klaviyo_init_spool(cf, kmcf) != NGX_OK
         || ngx_http_klaviyo_init_rules(cf, kmcf) != NGX_OK
+        || ngx_http_klaviyo_lanes_init(cf, kmcf) != NGX_OK
+        || ngx_http_klaviyo_init_zones(cf, kmcf) != NGX_OK
         || ngx_http_klaviyo_lint(cf) != NGX_OK)
     {
         return NGX_ERROR;
@@ -848,21 +852,23 @@ ngx_http_klaviyo_init_zones(ngx_conf_t *cf, ngx_http_klaviyo_main_conf_t *kmcf)
     zone->init = ngx_http_klaviyo_control_init_zone;
     zone->data = kmcf->control;
 
-    account = kmcf->accounts.elts;
+    account = kmcf->lanes.elts;
 
-    for (i = 0; i < kmcf->accounts.nelts; i++) {
+    for (i = 0; i < kmcf->lanes.nelts; i++) {
 
         account[i]->ring = ngx_pcalloc(cf->pool,
                                        sizeof(ngx_http_klaviyo_ring_t));
 
-        name.len = sizeof("klaviyo:") - 1 + account[i]->name.len;
+        name.len = sizeof(NGX_HTTP_KLAVIYO_RING_NAME) - 1
+                   + account[i]->name.len;
         name.data = ngx_pnalloc(cf->pool, name.len);
 
         if (account[i]->ring == NULL || name.data == NULL) {
             return NGX_ERROR;
         }
 
-        ngx_sprintf(name.data, "klaviyo:%V", &account[i]->name);
+        ngx_sprintf(name.data, NGX_HTTP_KLAVIYO_RING_NAME "%V",
+                    &account[i]->name);
 
         zone = ngx_shared_memory_add(cf, &name,
                              NGX_HTTP_KLAVIYO_RING_ZONE(account[i]->queue),
@@ -1238,11 +1244,12 @@ ngx_http_klaviyo_init_module(ngx_cycle_t *cycle)
             continue;
         }
 
-        (void) ngx_http_klaviyo_rule_slot(kmcf->control, rule[i], account);
+        (void) ngx_http_klaviyo_rule_slot(kmcf->control, rule[i],
+                                          account->lanes[rule[i]->lane]);
     }
 
     ngx_http_klaviyo_host.dispatcher.control = kmcf->control;
-    ngx_http_klaviyo_host.dispatcher.accounts = &kmcf->accounts;
+    ngx_http_klaviyo_host.dispatcher.accounts = &kmcf->lanes;
     ngx_http_klaviyo_host.dispatcher.log = cycle->log;
     ngx_http_klaviyo_host.drain_timeout = kmcf->drain_timeout;
 
@@ -1315,9 +1322,9 @@ ngx_http_klaviyo_init_rings(ngx_cycle_t *cycle,
         return NGX_ERROR;
     }
 
-    account = kmcf->accounts.elts;
+    account = kmcf->lanes.elts;
 
-    for (i = 0; i < kmcf->accounts.nelts; i++) {
+    for (i = 0; i < kmcf->lanes.nelts; i++) {
 
         if (ngx_http_klaviyo_ring_file_keep(directory, &old, account[i]->ring,
                                             &account[i]->name)

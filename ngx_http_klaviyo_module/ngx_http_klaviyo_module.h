@@ -24,6 +24,8 @@ typedef struct ngx_http_klaviyo_loc_conf_s  ngx_http_klaviyo_loc_conf_t;
 
 typedef struct {
     ngx_array_t                          accounts;   /* _account_t * */
+    ngx_array_t                          lanes;    /* _account_t *: of all
+                                                      accounts */
     ngx_array_t                          rules;    /* _rule_t *, all */
     ngx_array_t                          references;   /* _reference_t */
 

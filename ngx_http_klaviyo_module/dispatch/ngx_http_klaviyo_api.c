@@ -16,6 +16,11 @@
 
 
 #define NGX_HTTP_KLAVIYO_API_ENTRY       "events-bulk-create/data/"
+
+/* where a request that has one profile says which it is */
+#define NGX_HTTP_KLAVIYO_API_PROFILE     "/data/id"
+#define NGX_HTTP_KLAVIYO_API_SUBSCRIBER  "/data/attributes/profiles/data/"
+
 #define NGX_HTTP_KLAVIYO_API_ID          "/unique_id"
 
 #define NGX_HTTP_KLAVIYO_API_MAX_TIME    86400   /* seconds */
@@ -45,6 +50,9 @@ static ngx_http_klaviyo_api_source_e ngx_http_klaviyo_api_copy_errors(
     json_t *errors, ngx_pool_t *pool, ngx_http_klaviyo_verdict_t *verdict);
 static ngx_int_t ngx_http_klaviyo_api_copy(json_t *object, const char *name,
     ngx_pool_t *pool, ngx_str_t *text);
+static ngx_uint_t ngx_http_klaviyo_api_unknown_profile(
+    ngx_http_klaviyo_lane_e lane, ngx_http_klaviyo_verdict_t *verdict);
+static ngx_uint_t ngx_http_klaviyo_api_starts(ngx_str_t *pointer, char *text);
 static void ngx_http_klaviyo_api_bad_request(
     ngx_http_klaviyo_api_source_e source, ngx_uint_t events, ngx_pool_t *pool,
     ngx_http_klaviyo_verdict_t *verdict);
@@ -72,6 +80,23 @@ static void ngx_http_klaviyo_api_remaining(ngx_http_klaviyo_answer_t *answer,
     ngx_str_t *value, time_t now);
 static void ngx_http_klaviyo_api_reset(ngx_http_klaviyo_answer_t *answer,
     ngx_str_t *value, time_t now);
+
+
+ngx_http_klaviyo_api_t  ngx_http_klaviyo_apis[] = {
+
+    { "/api/event-bulk-create-jobs",
+      ngx_string("{\"data\":{\"type\":\"event-bulk-create-job\","
+                 "\"attributes\":{\"events-bulk-create\":{\"data\":["),
+      ngx_string("]}}}}") },
+
+    { "/api/profile-import",
+      ngx_string("{\"data\":"),
+      ngx_string("}") },
+
+    { "/api/profile-subscription-bulk-create-jobs",
+      ngx_string("{\"data\":"),
+      ngx_string("}") }
+};
 
 
 static ngx_http_klaviyo_api_header_t  ngx_http_klaviyo_api_headers[] = {
@@ -142,7 +167,8 @@ static ngx_str_t  ngx_http_klaviyo_api_forms[] = {
 
 void
 ngx_http_klaviyo_api_judge(ngx_http_klaviyo_answer_t *answer,
-    ngx_uint_t events, ngx_pool_t *pool, ngx_http_klaviyo_verdict_t *verdict)
+    ngx_http_klaviyo_lane_e lane, ngx_uint_t events, ngx_pool_t *pool,
+    ngx_http_klaviyo_verdict_t *verdict)
 {
     ngx_uint_t                     status;
     ngx_http_klaviyo_api_source_e  source;
@@ -151,7 +177,9 @@ ngx_http_klaviyo_api_judge(ngx_http_klaviyo_answer_t *answer,
 
     status = answer->status;
 
-    if ((status >= 200 && status < 300) || status == 409) {
+    if ((status >= 200 && status < 300)
+        || (status == 409 && lane == NGX_HTTP_KLAVIYO_EVENTS))
+    {
         verdict->verdict = NGX_HTTP_KLAVIYO_VERDICT_DONE;
         return;
     }
@@ -163,7 +191,12 @@ ngx_http_klaviyo_api_judge(ngx_http_klaviyo_answer_t *answer,
         verdict->wait = (answer->retry_after == (ngx_msec_t) -1)
                         ? 0 : answer->retry_after;
 
-    } else if (status == 413) {
+    } else if (status == 413
+               || (lane != NGX_HTTP_KLAVIYO_EVENTS && source
+                   && (status == 400 || status == 409))
+               || (status == 404
+                   && ngx_http_klaviyo_api_unknown_profile(lane, verdict)))
+    {
         verdict->verdict = NGX_HTTP_KLAVIYO_VERDICT_HALVE;
         verdict->single = 1;
 
@@ -318,6 +351,50 @@ ngx_http_klaviyo_api_copy(json_t *object, const char *name, ngx_pool_t *pool,
     ngx_memcpy(text->data, json_string_value(json), text->len);
 
     return NGX_OK;
+}
+
+
+/*
+ * A wrong path or revision is not found either, and a list that is gone is a
+ * fault of all that ask for it: only a profile dies of it.
+ */
+
+static ngx_uint_t
+ngx_http_klaviyo_api_unknown_profile(ngx_http_klaviyo_lane_e lane,
+    ngx_http_klaviyo_verdict_t *verdict)
+{
+    ngx_http_klaviyo_error_t  *error;
+
+    if (verdict->errors == NULL || verdict->errors->nelts != 1) {
+        return 0;
+    }
+
+    error = verdict->errors->elts;
+
+    switch (lane) {
+
+    case NGX_HTTP_KLAVIYO_PROFILES:
+        return ngx_http_klaviyo_api_starts(&error->pointer,
+                                           NGX_HTTP_KLAVIYO_API_PROFILE);
+
+    case NGX_HTTP_KLAVIYO_SUBSCRIPTIONS:
+        return ngx_http_klaviyo_api_starts(&error->pointer,
+                                           NGX_HTTP_KLAVIYO_API_SUBSCRIBER);
+
+    default:
+        return 0;
+    }
+}
+
+
+static ngx_uint_t
+ngx_http_klaviyo_api_starts(ngx_str_t *pointer, char *text)
+{
+    size_t  len;
+
+    len = ngx_strlen(text);
+
+    return pointer->len >= len && ngx_memcmp(pointer->data, text, len) == 0;
 }
 
 

@@ -4,8 +4,8 @@
  */
 
 /*
- * Klaviyo's API: the envelope around a batch of events, and what an answer
- * means for the batch.  Knows neither nginx's loop nor libcurl.
+ * Klaviyo's API: the endpoint of a lane, the envelope around a batch, and what
+ * an answer means for the batch.  Knows neither nginx's loop nor libcurl.
  */
 
 
@@ -15,21 +15,26 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
+#include "ngx_http_klaviyo_account.h"
 
 
-#define NGX_HTTP_KLAVIYO_API_EVENTS      "/api/event-bulk-create-jobs"
-
-#define NGX_HTTP_KLAVIYO_API_HEAD                                             \
-    "{\"data\":{\"type\":\"event-bulk-create-job\",\"attributes\":"           \
-    "{\"events-bulk-create\":{\"data\":["
-
-#define NGX_HTTP_KLAVIYO_API_TAIL        "]}}}}"
+/* more than the envelope of any lane takes */
+#define NGX_HTTP_KLAVIYO_API_ENVELOPE    128
 
 /* an answer's body is read up to this, the rest is discarded */
 #define NGX_HTTP_KLAVIYO_API_MAX_ANSWER  (64 * 1024)
 
 /* entries of a batch that one answer may name */
 #define NGX_HTTP_KLAVIYO_API_MAX_ERRORS  1000
+
+
+/* requests of a lane: what stands around the entries, which have commas
+ * between them */
+typedef struct {
+    char                                *path;
+    ngx_str_t                            head;
+    ngx_str_t                            tail;
+} ngx_http_klaviyo_api_t;
 
 
 typedef struct {
@@ -94,16 +99,23 @@ typedef struct {
 } ngx_http_klaviyo_verdict_t;
 
 
+/* by lane */
+extern ngx_http_klaviyo_api_t  ngx_http_klaviyo_apis[];
+
+
 /*
- * What "answer" means for a batch of "events" entries, first line that fits:
- * 2xx, 409: done.  429, 503: wait.  413: halve.  401, 404, 405, 410, 415, 3xx,
- * and 403 in JSON: stop.  400 in JSON: the entries that its errors point at
- * (only if all its errors do and the indexes are in range), else halve.  All
- * else: backoff.  "In JSON" is an object with an array "errors", or a text that
- * begins so and can't be read.  Texts are copied to "pool".
+ * What "answer" means for a batch of "events" entries of a lane, first line
+ * that fits: 2xx, 409 of events: done.  429, 503: wait.  413: halve.  Not of
+ * events, 400 and 409 in JSON, and 404 whose one error is about the profile's
+ * id: halve.  401, 404, 405, 410, 415, 3xx, and 403 in JSON: stop.  400 in
+ * JSON: the entries that its errors point at (only if all its errors do and the
+ * indexes are in range), else halve.  All else: backoff.  "In JSON" is an
+ * object with an array "errors", or a text that begins so and can't be read.
+ * Texts are copied to "pool".
  */
 void ngx_http_klaviyo_api_judge(ngx_http_klaviyo_answer_t *answer,
-    ngx_uint_t events, ngx_pool_t *pool, ngx_http_klaviyo_verdict_t *verdict);
+    ngx_http_klaviyo_lane_e lane, ngx_uint_t events, ngx_pool_t *pool,
+    ngx_http_klaviyo_verdict_t *verdict);
 
 /*
  * Reads one header line ("Name: value", any case, with or without CRLF) into

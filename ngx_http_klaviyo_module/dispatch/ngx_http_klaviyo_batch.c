@@ -16,25 +16,21 @@
 static ngx_uint_t ngx_http_klaviyo_batch_next(ngx_http_klaviyo_batch_t *batch);
 
 
-static ngx_str_t  ngx_http_klaviyo_batch_head =
-    ngx_string(NGX_HTTP_KLAVIYO_API_HEAD);
-
-static ngx_str_t  ngx_http_klaviyo_batch_tail =
-    ngx_string(NGX_HTTP_KLAVIYO_API_TAIL);
-
 static ngx_str_t  ngx_http_klaviyo_batch_comma = ngx_string(",");
 
 
 ngx_uint_t
 ngx_http_klaviyo_batch_open(ngx_http_klaviyo_batch_t *batch,
-    ngx_http_klaviyo_ring_t *ring, ngx_int_t slot)
+    ngx_http_klaviyo_lane_e lane, ngx_http_klaviyo_ring_t *ring,
+    ngx_int_t slot)
 {
     ngx_http_klaviyo_record_t  *record;
 
+    batch->api = &ngx_http_klaviyo_apis[lane];
     batch->ring = ring;
     batch->slot = slot;
     batch->events = 0;
-    batch->length = NGX_HTTP_KLAVIYO_BATCH_ENVELOPE;
+    batch->length = batch->api->head.len + batch->api->tail.len;
 
     for (record = ngx_http_klaviyo_ring_first(ring, slot);
          record;
@@ -60,7 +56,7 @@ ngx_http_klaviyo_batch_rewind(void *data)
 
     batch->part = NGX_HTTP_KLAVIYO_PART_HEAD;
     batch->record = NULL;
-    batch->rest = ngx_http_klaviyo_batch_head;
+    batch->rest = batch->api->head;
 }
 
 
@@ -128,7 +124,7 @@ ngx_http_klaviyo_batch_next(ngx_http_klaviyo_batch_t *batch)
 
     } else {
         batch->part = NGX_HTTP_KLAVIYO_PART_TAIL;
-        batch->rest = ngx_http_klaviyo_batch_tail;
+        batch->rest = batch->api->tail;
     }
 
     return 1;

@@ -20,12 +20,6 @@
 #include "ngx_http_klaviyo_api.h"
 
 
-/* what the body takes besides the records' texts and the commas */
-#define NGX_HTTP_KLAVIYO_BATCH_ENVELOPE                                       \
-    (sizeof(NGX_HTTP_KLAVIYO_API_HEAD) - 1                                    \
-     + sizeof(NGX_HTTP_KLAVIYO_API_TAIL) - 1)
-
-
 typedef enum {
     NGX_HTTP_KLAVIYO_PART_HEAD = 0,
     NGX_HTTP_KLAVIYO_PART_TEXT,
@@ -35,6 +29,7 @@ typedef enum {
 
 
 typedef struct {
+    ngx_http_klaviyo_api_t              *api;
     ngx_http_klaviyo_ring_t             *ring;
     ngx_int_t                            slot;
 
@@ -49,11 +44,13 @@ typedef struct {
 
 
 /*
- * Makes a body of the slot's unfinished records; returns how many there are.
- * The set must stay the same until the body is no longer read.
+ * Makes a body of the slot's unfinished records, as the lane sends them;
+ * returns how many there are.  The set must stay the same until the body is no
+ * longer read.
  */
 ngx_uint_t ngx_http_klaviyo_batch_open(ngx_http_klaviyo_batch_t *batch,
-    ngx_http_klaviyo_ring_t *ring, ngx_int_t slot);
+    ngx_http_klaviyo_lane_e lane, ngx_http_klaviyo_ring_t *ring,
+    ngx_int_t slot);
 
 /* ngx_http_klaviyo_read_pt and ngx_http_klaviyo_rewind_pt of a batch */
 size_t ngx_http_klaviyo_batch_read(void *data, u_char *buf, size_t size);

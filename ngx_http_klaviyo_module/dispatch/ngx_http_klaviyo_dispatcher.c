@@ -28,8 +28,7 @@
 /* accounts that are only in the spool, as many as are told */
 #define NGX_HTTP_KLAVIYO_STRANGERS  8
 
-/* no account's name is so long */
-#define NGX_HTTP_KLAVIYO_STRANGER   65
+#define NGX_HTTP_KLAVIYO_STRANGER   (NGX_HTTP_KLAVIYO_LANE_NAME_MAX + 1)
 
 typedef struct {
     ngx_array_t                         *accounts;

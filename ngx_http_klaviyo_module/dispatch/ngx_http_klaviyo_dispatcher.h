@@ -25,7 +25,8 @@ typedef struct ngx_http_klaviyo_dispatcher_s  ngx_http_klaviyo_dispatcher_t;
 
 typedef struct {
     ngx_http_klaviyo_control_t          *control;
-    ngx_array_t                         *accounts;  /* _account_t * */
+    ngx_array_t                         *accounts;  /* _account_t *: all
+                                                       lanes */
     ngx_http_klaviyo_directory_t         spool;
     ngx_log_t                           *log;
 } ngx_http_klaviyo_dispatcher_conf_t;

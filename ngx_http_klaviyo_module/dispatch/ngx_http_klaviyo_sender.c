@@ -297,8 +297,8 @@ ngx_http_klaviyo_sender_bytes(ngx_http_klaviyo_sender_t *s)
 
     bytes = s->account->batch_bytes;
 
-    return (bytes > NGX_HTTP_KLAVIYO_BATCH_ENVELOPE)
-           ? bytes - NGX_HTTP_KLAVIYO_BATCH_ENVELOPE : 1;
+    return (bytes > NGX_HTTP_KLAVIYO_API_ENVELOPE)
+           ? bytes - NGX_HTTP_KLAVIYO_API_ENVELOPE : 1;
 }
 
 
@@ -338,7 +338,10 @@ ngx_http_klaviyo_sender_send(ngx_http_klaviyo_sender_t *s)
     flight->round = s->round;
     flight->since = ngx_current_msec;
 
-    if (ngx_http_klaviyo_batch_open(&flight->batch, ring, slot) == 0) {
+    if (ngx_http_klaviyo_batch_open(&flight->batch, s->account->lane, ring,
+                                    slot)
+        == 0)
+    {
         ngx_http_klaviyo_ring_finish(ring, slot);
         return NGX_OK;
     }
@@ -393,7 +396,7 @@ ngx_http_klaviyo_sender_post(ngx_http_klaviyo_flight_t *flight)
     ngx_memzero(&post, sizeof(ngx_http_klaviyo_post_t));
 
     post.account = s->account;
-    post.path = NGX_HTTP_KLAVIYO_API_EVENTS;
+    post.path = flight->batch.api->path;
     post.length = flight->batch.length;
     post.read = ngx_http_klaviyo_batch_read;
     post.rewind = ngx_http_klaviyo_batch_rewind;
@@ -443,7 +446,8 @@ ngx_http_klaviyo_sender_done(void *data, ngx_http_klaviyo_answer_t *answer,
                                         answer->reset);
     }
 
-    ngx_http_klaviyo_api_judge(answer, flight->batch.events, pool, &verdict);
+    ngx_http_klaviyo_api_judge(answer, s->account->lane, flight->batch.events,
+                               pool, &verdict);
 
     ngx_http_klaviyo_report_answer(s, answer, &verdict);
     ngx_http_klaviyo_outcome(flight, answer, &verdict);

@@ -20,8 +20,8 @@
 
 #define NGX_HTTP_KLAVIYO_TRANSPORT_UPLOAD       (128 * 1024)
 
-/* to one host, as many as an account may have in flight */
-#define NGX_HTTP_KLAVIYO_TRANSPORT_CONNECTIONS  8
+/* to one host, as many as the lanes of an account may have in flight */
+#define NGX_HTTP_KLAVIYO_TRANSPORT_CONNECTIONS  12
 
 /* to all, so that one account's dead endpoint doesn't stop the others */
 #define NGX_HTTP_KLAVIYO_TRANSPORT_MAX_TOTAL    32

@@ -262,6 +262,40 @@ ngx_http_klaviyo_directory_walk(ngx_http_klaviyo_directory_t *directory,
 }
 
 
+void
+ngx_http_klaviyo_directory_names(ngx_str_t *path,
+    ngx_http_klaviyo_name_pt handler, void *data)
+{
+    DIR                              *dir;
+    u_char                           *file;
+    ngx_uint_t                        n;
+    struct dirent                    *de;
+    ngx_http_klaviyo_segment_name_t   name;
+
+    dir = opendir((const char *) path->data);
+    if (dir == NULL) {
+        return;
+    }
+
+    for (n = 0; n < NGX_HTTP_KLAVIYO_DIRECTORY_MAX; n++) {
+        de = readdir(dir);
+        if (de == NULL) {
+            break;
+        }
+
+        file = (u_char *) de->d_name;
+
+        if (ngx_http_klaviyo_segment_parse(&name, file, ngx_strlen(file))
+            == NGX_OK)
+        {
+            handler(data, &name);
+        }
+    }
+
+    (void) closedir(dir);
+}
+
+
 static void
 ngx_http_klaviyo_directory_entry(ngx_http_klaviyo_directory_t *directory,
     ngx_http_klaviyo_known_t *known, int fd, struct dirent *de,

@@ -46,6 +46,9 @@ typedef struct {
 typedef void (*ngx_http_klaviyo_found_pt)(void *data,
     ngx_http_klaviyo_found_t *found);
 
+typedef void (*ngx_http_klaviyo_name_pt)(void *data,
+    ngx_http_klaviyo_segment_name_t *name);
+
 
 /*
  * Creates it, 0700 and owned by "user", if it isn't there.  In the master,
@@ -72,6 +75,14 @@ ngx_uint_t ngx_http_klaviyo_directory_lives(
 ngx_int_t ngx_http_klaviyo_directory_walk(
     ngx_http_klaviyo_directory_t *directory, ngx_http_klaviyo_found_pt handler,
     void *data);
+
+/*
+ * Calls "handler" for each file of the directory that has a segment's name,
+ * whoever it is of, and does nothing else; no directory, no call.  "path" is
+ * NUL-terminated.  At configuration time.
+ */
+void ngx_http_klaviyo_directory_names(ngx_str_t *path,
+    ngx_http_klaviyo_name_pt handler, void *data);
 
 /* The path of a file in it, with a NUL; NULL: too long. */
 u_char *ngx_http_klaviyo_directory_file(

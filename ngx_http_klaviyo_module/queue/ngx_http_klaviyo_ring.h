@@ -29,6 +29,9 @@
     ((size) + ((size) / ngx_pagesize + 16) * sizeof(ngx_slab_page_t)          \
      + 16 * ngx_pagesize)
 
+/* the zone's name begins with this, the lane's follows */
+#define NGX_HTTP_KLAVIYO_RING_NAME       "klaviyo:"
+
 #define NGX_HTTP_KLAVIYO_RING_SLOTS      128
 
 /* a batch may be halved until one event is left: these are kept for that */

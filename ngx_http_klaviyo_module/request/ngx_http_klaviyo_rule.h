@@ -92,6 +92,7 @@ typedef struct {
 typedef struct {
     ngx_str_t                            metric;
     ngx_str_t                            service;
+    ngx_http_klaviyo_lane_e              lane;     /* what the rule makes */
     ngx_http_klaviyo_account_t          *account;  /* NULL: the location's */
     ngx_str_t                            account_name;   /* until all are
                                                             read */

@@ -227,6 +227,7 @@ ngx_http_klaviyo_track_start(ngx_http_klaviyo_track_t *t,
     t->candidate = candidate;
     t->rule = rule;
     t->account = rule->account ? rule->account : ctx->conf->account;
+    t->account = t->account->lanes[rule->lane];
     t->conf = ngx_http_get_module_main_conf(ctx->request,
                                             ngx_http_klaviyo_module);
 

@@ -10,7 +10,9 @@
  *     version, nginx, module, time, generation
  *     dispatcher   pid, alive, heartbeat, starts, crashes
  *     accounts     by name: state, what was sent and answered, the queue,
- *                  "events" of all rules, and each rule with its "events"
+ *                  "events" of all rules, and each rule with its "events";
+ *                  "profiles" and "subscriptions", if there are such lanes,
+ *                  with the same in them
  *     total        "events" of all rules, those that a reload removed too
  */
 
@@ -34,6 +36,8 @@ static json_t *ngx_http_klaviyo_status_dispatcher(
     ngx_http_klaviyo_control_t *control);
 static json_t *ngx_http_klaviyo_status_account(
     ngx_http_klaviyo_main_conf_t *kmcf, ngx_http_klaviyo_account_t *account);
+static void ngx_http_klaviyo_status_lanes(ngx_http_klaviyo_main_conf_t *kmcf,
+    ngx_http_klaviyo_account_t *account, json_t *json);
 static void ngx_http_klaviyo_status_sender(json_t *json,
     ngx_http_klaviyo_account_state_t *state);
 static json_t *ngx_http_klaviyo_status_queue(ngx_http_klaviyo_ring_t *ring);
@@ -258,7 +262,31 @@ ngx_http_klaviyo_status_account(ngx_http_klaviyo_main_conf_t *kmcf,
                                ngx_http_klaviyo_status_events(&sum));
     (void) json_object_set_new(json, "rules", rules);
 
+    if (account->lane == NGX_HTTP_KLAVIYO_EVENTS) {
+        ngx_http_klaviyo_status_lanes(kmcf, account, json);
+    }
+
     return json;
+}
+
+
+static void
+ngx_http_klaviyo_status_lanes(ngx_http_klaviyo_main_conf_t *kmcf,
+    ngx_http_klaviyo_account_t *account, json_t *json)
+{
+    ngx_uint_t  lane;
+
+    for (lane = NGX_HTTP_KLAVIYO_PROFILES;
+         lane < NGX_HTTP_KLAVIYO_LANES;
+         lane++)
+    {
+        if (account->lanes[lane]) {
+            (void) json_object_set_new(json,
+                       (char *) ngx_http_klaviyo_lane_names[lane].data,
+                       ngx_http_klaviyo_status_account(kmcf,
+                                                       account->lanes[lane]));
+        }
+    }
 }
 
 
@@ -351,7 +379,10 @@ ngx_http_klaviyo_status_rules(ngx_http_klaviyo_main_conf_t *kmcf,
 
     for (i = 0; i < kmcf->rules.nelts; i++) {
 
-        if (rule[i]->account && rule[i]->account != account) {
+        if (rule[i]->lane != account->lane
+            || (rule[i]->account
+                && rule[i]->account->lanes[account->lane] != account))
+        {
             continue;
         }
 

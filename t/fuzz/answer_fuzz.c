@@ -13,6 +13,7 @@
 #include "ngx_http_klaviyo_api.h"
 
 
+static void fuzz_profile(fuzz_t *f, ngx_http_klaviyo_answer_t *answer);
 static void fuzz_entries(ngx_http_klaviyo_verdict_t *verdict,
     ngx_uint_t events);
 
@@ -52,7 +53,8 @@ fuzz_one(fuzz_t *f)
     answer.status = status;
     answer.body = fuzz_rest(f);
 
-    ngx_http_klaviyo_api_judge(&answer, events, f->pool, &verdict);
+    ngx_http_klaviyo_api_judge(&answer, NGX_HTTP_KLAVIYO_EVENTS, events,
+                               f->pool, &verdict);
 
     switch (verdict.verdict) {
 
@@ -84,6 +86,38 @@ fuzz_one(fuzz_t *f)
 
     if (verdict.verdict != NGX_HTTP_KLAVIYO_VERDICT_ENTRIES) {
         assert_null(verdict.entries);
+    }
+
+    fuzz_profile(f, &answer);
+}
+
+
+/* of one profile: whatever is said, it is that one, and not delivered */
+
+static void
+fuzz_profile(fuzz_t *f, ngx_http_klaviyo_answer_t *answer)
+{
+    ngx_uint_t                   lane;
+    ngx_http_klaviyo_verdict_t   verdict;
+
+    for (lane = NGX_HTTP_KLAVIYO_PROFILES;
+         lane < NGX_HTTP_KLAVIYO_LANES;
+         lane++)
+    {
+        ngx_memset(&verdict, 0xa5, sizeof(ngx_http_klaviyo_verdict_t));
+
+        ngx_http_klaviyo_api_judge(answer, lane, 1, f->pool, &verdict);
+
+        assert_null(verdict.entries);
+        assert_int_equal(verdict.repeated, 0);
+
+        if (verdict.verdict == NGX_HTTP_KLAVIYO_VERDICT_DONE) {
+            assert_int_equal(answer->status / 100, 2);
+        }
+
+        if (verdict.verdict == NGX_HTTP_KLAVIYO_VERDICT_HALVE) {
+            assert_int_equal(verdict.single, 1);
+        }
     }
 }
 

@@ -276,6 +276,62 @@ all_that_is_written(void **state)
 
 
 static void
+a_lane_is_an_account_with_limits_of_its_own(void **state)
+{
+    ngx_http_klaviyo_account_t  *a, *lane, *other;
+
+    a = read_account(*state, "rate burst=3/s steady=60/m share=50%;"
+                             "backfill on; spool max=2g; queue 64m;"
+                             "retry min=2s max=1m; dry_run on;");
+
+    assert_int_equal(a->lane, NGX_HTTP_KLAVIYO_EVENTS);
+    assert_ptr_equal(ngx_http_klaviyo_account_lane(*state, a,
+                                                   NGX_HTTP_KLAVIYO_EVENTS),
+                     a);
+    assert_null(a->lanes[NGX_HTTP_KLAVIYO_PROFILES]);
+
+    lane = ngx_http_klaviyo_account_lane(*state, a, NGX_HTTP_KLAVIYO_PROFILES);
+    assert_non_null(lane);
+    assert_ptr_equal(a->lanes[NGX_HTTP_KLAVIYO_PROFILES], lane);
+    assert_ptr_equal(ngx_http_klaviyo_account_lane(*state, a,
+                                                   NGX_HTTP_KLAVIYO_PROFILES),
+                     lane);
+
+    assert_text(&lane->name, "shop+profiles");
+    assert_text(&a->name, "shop");
+    assert_memory_not_equal(lane->key, a->key, NGX_HTTP_KLAVIYO_KEY_LEN);
+    assert_int_equal(lane->index, a->index);
+    assert_int_equal(lane->lane, NGX_HTTP_KLAVIYO_PROFILES);
+    assert_text(&lane->api_key, PRIVATE);
+
+    assert_int_equal(lane->queue, 8 * 1024 * 1024);
+    assert_int_equal(lane->spool_max, 256 * 1024 * 1024);
+    assert_int_equal(lane->batch_events, 1);
+    assert_int_equal(lane->batch_bytes, 100000);
+    assert_int_equal(lane->burst, 75);
+    assert_int_equal(lane->steady, 700);
+    assert_int_equal(lane->share, 50);
+    assert_int_equal(lane->backfill, NGX_HTTP_KLAVIYO_BACKFILL_OFF);
+    assert_int_equal(lane->retry_max, 60000);
+    assert_int_equal(lane->dry_run, 1);
+
+    /* two of its batches fit into the smallest queue */
+
+    a = read_account(*state, "queue 256k; spool max=1m;");
+    other = ngx_http_klaviyo_account_lane(*state, a,
+                                          NGX_HTTP_KLAVIYO_SUBSCRIPTIONS);
+
+    assert_text(&other->name, "shop+subscriptions");
+    assert_int_equal(other->name.len - a->name.len,
+                     NGX_HTTP_KLAVIYO_LANE_SUFFIX);
+    assert_int_equal(other->queue, 256 * 1024);
+    assert_in_range(other->batch_bytes, 1, other->queue / 2);
+    assert_int_equal(other->spool_max, 1024 * 1024);
+    assert_null(a->lanes[NGX_HTTP_KLAVIYO_PROFILES]);
+}
+
+
+static void
 strings_end_with_nul(void **state)
 {
     ngx_http_klaviyo_account_t  *a;
@@ -421,6 +477,7 @@ main(void)
     const struct CMUnitTest  tests[] = {
         unit_test(defaults),
         unit_test(all_that_is_written),
+        unit_test(a_lane_is_an_account_with_limits_of_its_own),
         unit_test(strings_end_with_nul),
         unit_test(batch_fits_twice_into_a_small_queue),
         unit_test(key_is_the_hash_of_the_name),

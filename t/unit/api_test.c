@@ -28,7 +28,8 @@
 
 
 static ngx_http_klaviyo_verdict_t *
-judge(ngx_pool_t *pool, ngx_uint_t status, ngx_str_t *body, ngx_uint_t events)
+judge_lane(ngx_pool_t *pool, ngx_http_klaviyo_lane_e lane, ngx_uint_t status,
+    ngx_str_t *body, ngx_uint_t events)
 {
     ngx_http_klaviyo_answer_t    answer;
     ngx_http_klaviyo_verdict_t  *verdict;
@@ -46,9 +47,31 @@ judge(ngx_pool_t *pool, ngx_uint_t status, ngx_str_t *body, ngx_uint_t events)
     answer.body.data = ngx_pnalloc(pool, body->len);
     ngx_memcpy(answer.body.data, body->data, body->len);
 
-    ngx_http_klaviyo_api_judge(&answer, events, pool, verdict);
+    ngx_http_klaviyo_api_judge(&answer, lane, events, pool, verdict);
 
     return verdict;
+}
+
+
+static ngx_http_klaviyo_verdict_t *
+judge(ngx_pool_t *pool, ngx_uint_t status, ngx_str_t *body, ngx_uint_t events)
+{
+    return judge_lane(pool, NGX_HTTP_KLAVIYO_EVENTS, status, body, events);
+}
+
+
+static ngx_str_t *
+text_of(ngx_pool_t *pool, char *s)
+{
+    ngx_str_t  *text;
+
+    text = ngx_palloc(pool, sizeof(ngx_str_t));
+    assert_non_null(text);
+
+    text->data = (u_char *) s;
+    text->len = ngx_strlen(s);
+
+    return text;
 }
 
 
@@ -116,6 +139,89 @@ success_and_conflict_are_done(void **state)
 
     assert_int_equal(judged(409, ERRORS(""), 5)->verdict,
                      NGX_HTTP_KLAVIYO_VERDICT_DONE);
+}
+
+
+/* an update that met a conflict was not taken, so nobody may call it done */
+
+static void
+what_klaviyo_says_of_one_profile_is_about_that_one(void **state)
+{
+    ngx_uint_t                   i, lane;
+    ngx_http_klaviyo_verdict_t  *v;
+
+    static struct {
+        ngx_uint_t                  status;
+        char                       *body;
+        ngx_http_klaviyo_verdict_e  verdicts[2];   /* profiles, subscriptions */
+    } cases[] = {
+        { 200, "", { NGX_HTTP_KLAVIYO_VERDICT_DONE,
+                     NGX_HTTP_KLAVIYO_VERDICT_DONE } },
+        { 201, "{\"data\":{\"type\":\"profile\"}}",
+          { NGX_HTTP_KLAVIYO_VERDICT_DONE, NGX_HTTP_KLAVIYO_VERDICT_DONE } },
+        { 202, "", { NGX_HTTP_KLAVIYO_VERDICT_DONE,
+                     NGX_HTTP_KLAVIYO_VERDICT_DONE } },
+        { 409, ERRORS(ERROR("/data/", "duplicate_profile")),
+          { NGX_HTTP_KLAVIYO_VERDICT_HALVE, NGX_HTTP_KLAVIYO_VERDICT_HALVE } },
+        { 409, "<html>", { NGX_HTTP_KLAVIYO_VERDICT_BACKOFF,
+                           NGX_HTTP_KLAVIYO_VERDICT_BACKOFF } },
+        { 400, ERRORS(ERROR("/data/attributes/email", "Invalid email.")),
+          { NGX_HTTP_KLAVIYO_VERDICT_HALVE, NGX_HTTP_KLAVIYO_VERDICT_HALVE } },
+        { 400, ERRORS(ERROR("/data/attributes/profiles/data/0/attributes/email",
+                            "Invalid email.")),
+          { NGX_HTTP_KLAVIYO_VERDICT_HALVE, NGX_HTTP_KLAVIYO_VERDICT_HALVE } },
+        { 400, ERRORS(ERROR("/data/", "The unique_id is a duplicate.")),
+          { NGX_HTTP_KLAVIYO_VERDICT_HALVE, NGX_HTTP_KLAVIYO_VERDICT_HALVE } },
+        { 400, ERRORS(ERROR(IN_ENTRY("0") "unique_id", "It is a duplicate.")),
+          { NGX_HTTP_KLAVIYO_VERDICT_HALVE, NGX_HTTP_KLAVIYO_VERDICT_HALVE } },
+        { 413, "", { NGX_HTTP_KLAVIYO_VERDICT_HALVE,
+                     NGX_HTTP_KLAVIYO_VERDICT_HALVE } },
+        { 404, ERRORS(ERROR("/data/id", "No such profile.")),
+          { NGX_HTTP_KLAVIYO_VERDICT_HALVE, NGX_HTTP_KLAVIYO_VERDICT_STOP } },
+        { 404, ERRORS(ERROR("/data/attributes/profiles/data/0/id",
+                            "No such profile.")),
+          { NGX_HTTP_KLAVIYO_VERDICT_STOP, NGX_HTTP_KLAVIYO_VERDICT_HALVE } },
+        { 404, ERRORS(ERROR("/data/relationships/list/data/id", "No list.")),
+          { NGX_HTTP_KLAVIYO_VERDICT_STOP, NGX_HTTP_KLAVIYO_VERDICT_STOP } },
+        { 404, ERRORS(ERROR("/data/id", "x") "," ERROR("/data/", "x")),
+          { NGX_HTTP_KLAVIYO_VERDICT_STOP, NGX_HTTP_KLAVIYO_VERDICT_STOP } },
+        { 404, "<html>", { NGX_HTTP_KLAVIYO_VERDICT_STOP,
+                           NGX_HTTP_KLAVIYO_VERDICT_STOP } },
+        { 403, ERRORS(""), { NGX_HTTP_KLAVIYO_VERDICT_STOP,
+                             NGX_HTTP_KLAVIYO_VERDICT_STOP } },
+        { 403, "<html>", { NGX_HTTP_KLAVIYO_VERDICT_BACKOFF,
+                           NGX_HTTP_KLAVIYO_VERDICT_BACKOFF } },
+        { 429, "", { NGX_HTTP_KLAVIYO_VERDICT_WAIT,
+                     NGX_HTTP_KLAVIYO_VERDICT_WAIT } },
+        { 500, "", { NGX_HTTP_KLAVIYO_VERDICT_BACKOFF,
+                     NGX_HTTP_KLAVIYO_VERDICT_BACKOFF } }
+    };
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        for (lane = NGX_HTTP_KLAVIYO_PROFILES;
+             lane < NGX_HTTP_KLAVIYO_LANES;
+             lane++)
+        {
+            v = judge_lane(*state, lane, cases[i].status,
+                           text_of(*state, cases[i].body), 1);
+
+            if (v->verdict != cases[i].verdicts[lane - 1]) {
+                print_error("%d %s\n", (int) cases[i].status, cases[i].body);
+            }
+
+            assert_int_equal(v->verdict, cases[i].verdicts[lane - 1]);
+
+            if (v->verdict == NGX_HTTP_KLAVIYO_VERDICT_HALVE) {
+                assert_int_equal(v->single, 1);
+                assert_int_equal(v->repeated, 0);
+            }
+        }
+    }
+
+    /* events have none of this */
+
+    assert_int_equal(judged(404, ERRORS(ERROR("/data/id", "x")), 1)->verdict,
+                     NGX_HTTP_KLAVIYO_VERDICT_STOP);
 }
 
 
@@ -191,14 +297,16 @@ too_many_requests_wait_as_long_as_they_were_told(void **state)
         ngx_http_klaviyo_api_init(&answer);
         answer.status = statuses[i];
 
-        ngx_http_klaviyo_api_judge(&answer, 5, *state, &v);
+        ngx_http_klaviyo_api_judge(&answer, NGX_HTTP_KLAVIYO_EVENTS, 5, *state,
+                                   &v);
 
         assert_int_equal(v.verdict, NGX_HTTP_KLAVIYO_VERDICT_WAIT);
         assert_int_equal(v.wait, 0);
 
         answer.retry_after = 12000;
 
-        ngx_http_klaviyo_api_judge(&answer, 5, *state, &v);
+        ngx_http_klaviyo_api_judge(&answer, NGX_HTTP_KLAVIYO_EVENTS, 5, *state,
+                                   &v);
 
         assert_int_equal(v.verdict, NGX_HTTP_KLAVIYO_VERDICT_WAIT);
         assert_int_equal(v.wait, 12000);
@@ -667,6 +775,7 @@ main(void)
 {
     const struct CMUnitTest  tests[] = {
         unit_test(success_and_conflict_are_done),
+        unit_test(what_klaviyo_says_of_one_profile_is_about_that_one),
         unit_test(wrong_key_path_or_revision_stops_whatever_the_body),
         unit_test(forbidden_stops_only_in_json),
         unit_test(too_large_halves_whatever_the_body),

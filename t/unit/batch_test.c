@@ -14,6 +14,21 @@
 
 #define EVENTS  7
 
+#define HEAD                                                                  \
+    "{\"data\":{\"type\":\"event-bulk-create-job\",\"attributes\":"           \
+    "{\"events-bulk-create\":{\"data\":["
+
+#define ENVELOPE  (sizeof(HEAD "]}}}}") - 1)
+
+
+static ngx_uint_t
+open_events(ngx_http_klaviyo_batch_t *batch, ngx_http_klaviyo_ring_t *ring,
+    ngx_int_t slot)
+{
+    return ngx_http_klaviyo_batch_open(batch, NGX_HTTP_KLAVIYO_EVENTS, ring,
+                                       slot);
+}
+
 
 static ngx_str_t *
 read_in_pieces(ngx_pool_t *pool, ngx_http_klaviyo_batch_t *batch, size_t size)
@@ -72,7 +87,7 @@ one_event_stands_between_head_and_tail(void **state)
     ring = ring_of(*state, 1);
     slot = ngx_http_klaviyo_ring_claim(ring, 10, 100000, NULL);
 
-    assert_int_equal(ngx_http_klaviyo_batch_open(&batch, ring, slot), 1);
+    assert_int_equal(open_events(&batch, ring, slot), 1);
 
     assert_text(read_in_pieces(*state, &batch, 1000),
                 "{\"data\":{\"type\":\"event-bulk-create-job\","
@@ -94,7 +109,7 @@ length_is_what_is_read_in_pieces_of_any_size(void **state)
     ring = ring_of(*state, EVENTS);
     slot = ngx_http_klaviyo_ring_claim(ring, 10, 100000, NULL);
 
-    assert_int_equal(ngx_http_klaviyo_batch_open(&batch, ring, slot), EVENTS);
+    assert_int_equal(open_events(&batch, ring, slot), EVENTS);
 
     whole = read_in_pieces(*state, &batch, 100000);
     assert_int_equal(whole->len, batch.length);
@@ -121,7 +136,7 @@ rewind_in_the_middle_begins_anew(void **state)
     ring = ring_of(*state, EVENTS);
     slot = ngx_http_klaviyo_ring_claim(ring, 10, 100000, NULL);
 
-    (void) ngx_http_klaviyo_batch_open(&batch, ring, slot);
+    (void) open_events(&batch, ring, slot);
 
     whole = read_in_pieces(*state, &batch, 100000);
 
@@ -150,7 +165,7 @@ what_was_taken_out_is_not_in_the_body(void **state)
     record = ngx_http_klaviyo_ring_first(ring, slot);
     ngx_http_klaviyo_ring_take(ring, record, 0);
 
-    assert_int_equal(ngx_http_klaviyo_batch_open(&batch, ring, slot), 2);
+    assert_int_equal(open_events(&batch, ring, slot), 2);
 
     assert_text(read_in_pieces(*state, &batch, 1000),
                 "{\"data\":{\"type\":\"event-bulk-create-job\","
@@ -173,8 +188,49 @@ a_body_of_what_was_claimed_is_no_longer_than_asked_for(void **state)
     bytes = 3 * (sizeof("{\"n\":0,\"backfill\":false}") - 1) + 2;
     slot = ngx_http_klaviyo_ring_claim(ring, 10, bytes, NULL);
 
-    assert_int_equal(ngx_http_klaviyo_batch_open(&batch, ring, slot), 3);
-    assert_int_equal(batch.length, bytes + NGX_HTTP_KLAVIYO_BATCH_ENVELOPE);
+    assert_int_equal(open_events(&batch, ring, slot), 3);
+    assert_int_equal(batch.length, bytes + ENVELOPE);
+}
+
+
+/* whatever the lane, one entry stands where Klaviyo wants it */
+
+static void
+each_lane_has_an_envelope_of_its_own(void **state)
+{
+    ngx_int_t                  slot;
+    ngx_str_t                 *body;
+    ngx_uint_t                 lane;
+    ngx_http_klaviyo_ring_t   *ring;
+    ngx_http_klaviyo_batch_t   batch;
+
+    static char  *bodies[] = {
+        HEAD "{\"n\":0,\"backfill\":false}]}}}}",
+        "{\"data\":{\"n\":0,\"backfill\":false}}",
+        "{\"data\":{\"n\":0,\"backfill\":false}}"
+    };
+
+    static char  *paths[] = {
+        "/api/event-bulk-create-jobs",
+        "/api/profile-import",
+        "/api/profile-subscription-bulk-create-jobs"
+    };
+
+    ring = ring_of(*state, 1);
+    slot = ngx_http_klaviyo_ring_claim(ring, 1, 100000, NULL);
+
+    for (lane = 0; lane < NGX_HTTP_KLAVIYO_LANES; lane++) {
+        assert_int_equal(ngx_http_klaviyo_batch_open(&batch, lane, ring, slot),
+                         1);
+        assert_string_equal(batch.api->path, paths[lane]);
+
+        body = read_in_pieces(*state, &batch, 7);
+        assert_int_equal(body->len, strlen(bodies[lane]));
+        assert_memory_equal(body->data, bodies[lane], body->len);
+
+        assert_in_range(batch.api->head.len + batch.api->tail.len, 1,
+                        NGX_HTTP_KLAVIYO_API_ENVELOPE);
+    }
 }
 
 
@@ -189,16 +245,16 @@ the_middle_halves_down_to_single_events(void **state)
     ring = ring_of(*state, EVENTS);
     slot = ngx_http_klaviyo_ring_claim(ring, 10, 100000, NULL);
 
-    (void) ngx_http_klaviyo_batch_open(&batch, ring, slot);
+    (void) open_events(&batch, ring, slot);
 
     middle = ngx_http_klaviyo_batch_middle(&batch);
     assert_non_null(middle);
 
     assert_int_equal(ngx_http_klaviyo_ring_split(ring, slot, middle), NGX_OK);
-    assert_int_equal(ngx_http_klaviyo_batch_open(&batch, ring, slot), 3);
+    assert_int_equal(open_events(&batch, ring, slot), 3);
 
     slot = ngx_http_klaviyo_ring_adopt(ring);
-    assert_int_equal(ngx_http_klaviyo_batch_open(&batch, ring, slot), 4);
+    assert_int_equal(open_events(&batch, ring, slot), 4);
 }
 
 
@@ -212,7 +268,7 @@ a_single_event_has_no_middle(void **state)
     ring = ring_of(*state, 1);
     slot = ngx_http_klaviyo_ring_claim(ring, 10, 100000, NULL);
 
-    (void) ngx_http_klaviyo_batch_open(&batch, ring, slot);
+    (void) open_events(&batch, ring, slot);
 
     assert_null(ngx_http_klaviyo_batch_middle(&batch));
 }
@@ -227,6 +283,7 @@ main(void)
         unit_test(rewind_in_the_middle_begins_anew),
         unit_test(what_was_taken_out_is_not_in_the_body),
         unit_test(a_body_of_what_was_claimed_is_no_longer_than_asked_for),
+        unit_test(each_lane_has_an_envelope_of_its_own),
         unit_test(the_middle_halves_down_to_single_events),
         unit_test(a_single_event_has_no_middle),
     };

@@ -342,7 +342,8 @@ the_dry_run_is_the_body_and_a_newline(void **state)
     (void) ngx_http_klaviyo_ring_own(ring);
     slot = ngx_http_klaviyo_ring_claim(ring, 10, 1000, NULL);
 
-    (void) ngx_http_klaviyo_batch_open(&batch, ring, slot);
+    (void) ngx_http_klaviyo_batch_open(&batch, NGX_HTTP_KLAVIYO_EVENTS, ring,
+                                       slot);
 
     assert_int_equal(ngx_http_klaviyo_deadletter_body(&f->file, &batch),
                      NGX_OK);

@@ -388,7 +388,7 @@ a_batch_that_is_full_by_bytes_goes_at_once(void **state)
 {
     fixture_t *f = *state;
 
-    f->account.batch_bytes = NGX_HTTP_KLAVIYO_BATCH_ENVELOPE
+    f->account.batch_bytes = NGX_HTTP_KLAVIYO_API_ENVELOPE
                              + 2 * (sizeof("{\"n\":0,\"backfill\":false}") - 1)
                              + 1;
 
@@ -399,7 +399,8 @@ a_batch_that_is_full_by_bytes_goes_at_once(void **state)
     put(f, 2);
     (void) run(f);
     assert_int_equal(ncalls, 1);
-    assert_int_equal(calls[0].body.len, f->account.batch_bytes);
+    assert_in_range(calls[0].body.len, 1, f->account.batch_bytes);
+    assert_true(has(0, 1));
     assert_false(has(0, 2));
 }
 
@@ -493,6 +494,79 @@ the_budget_is_not_exceeded(void **state)
     assert_int_equal(ncalls, 4);
     assert_int_equal(f->sender.state->state, NGX_HTTP_KLAVIYO_SENDER_OK);
     assert_int_equal(f->sender.state->retry_at, 0);
+}
+
+
+/* lanes */
+
+/*
+ * One update a request, at once, to the endpoint of the lane; what Klaviyo
+ * refuses dies, and the next ones go on.
+ */
+
+static void
+a_lane_of_profiles_sends_one_a_request(void **state)
+{
+    fixture_t *f = *state;
+
+    ngx_uint_t                  lane;
+    ngx_http_klaviyo_account_t  account;
+
+    static char  *paths[] = {
+        "/api/event-bulk-create-jobs",
+        "/api/profile-import",
+        "/api/profile-subscription-bulk-create-jobs"
+    };
+
+    for (lane = NGX_HTTP_KLAVIYO_PROFILES;
+         lane < NGX_HTTP_KLAVIYO_LANES;
+         lane++)
+    {
+        ncalls = 0;
+        f->next = 0;
+
+        account = f->account;
+        account.lane = lane;
+        account.batch_events = 1;
+
+        start(f, &f->sender, &account);
+
+        put(f, 3);
+        (void) run(f);
+        assert_int_equal(ncalls, 3);
+        assert_string_equal(calls[0].post.path, paths[lane]);
+        assert_text(&calls[0].body,
+                    "{\"data\":{\"n\":0,\"backfill\":false}}");
+
+        answer(f, 0, 201, "{\"data\":{\"type\":\"profile\"}}");
+        answer(f, 1, 400, INVALID);
+        answer(f, 2, 409, INVALID);
+
+        assert_int_equal(f->counters->sent, 2 * lane - 1);
+        assert_int_equal(f->counters->dead, 2 * lane);
+        assert_int_equal(f->sender.mode, NGX_HTTP_KLAVIYO_SENDER_OK);
+
+        put(f, 1);
+        (void) run(f);
+        assert_int_equal(ncalls, 4);
+        answer(f, 3, 500, "");
+        assert_int_equal(f->sender.mode, NGX_HTTP_KLAVIYO_SENDER_BACKOFF);
+
+        pass(300000);
+        (void) run(f);
+        assert_int_equal(ncalls, 5);
+        assert_memory_equal(calls[4].body.data, calls[3].body.data,
+                            calls[3].body.len);
+        answer(f, 4, 404, DENIED);
+        assert_int_equal(f->sender.mode, NGX_HTTP_KLAVIYO_SENDER_STOPPED);
+
+        /* the next lane has nothing of it */
+
+        pass(300000);
+        (void) run(f);
+        answer(f, 5, 202, "");
+        assert_conserved(f);
+    }
 }
 
 
@@ -1916,6 +1990,7 @@ main(void)
         test(no_more_than_four_requests_are_in_flight),
         test(what_is_accepted_leaves_the_ring),
         test(the_budget_is_not_exceeded),
+        test(a_lane_of_profiles_sends_one_a_request),
 
         test(after_a_failure_one_probe_resends_the_same_bytes),
         test(backoff_grows_with_each_failed_probe_only),
