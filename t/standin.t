@@ -251,6 +251,164 @@ refused('backfill of an old revision', 400, "$list/0$in/backfill",
     revision => '2025-10-15', text => body(entry('a', backfill => 1)));
 refused('an old revision', 202, undef, revision => '2025-10-15');
 
+# updates of profiles: the profile is all there is
+
+my $import = '/api/profile-import';
+
+my @updates = (
+    [ 'plain', '', sub { } ],
+    [ 'all attributes', '', sub { $_[0]{attributes} = {
+        email => 'a@x.co', first_name => 'Ana', last_name => 'Pop',
+        organization => 'x', locale => 'ro-RO', title => 'x',
+        image => 'https://x.co/a.png', location => { city => 'Brasov' },
+        properties => { tier => 'gold' } } } ],
+    [ 'a phone', '', sub {
+        $_[0]{attributes} = { phone_number => '+40712345678' } } ],
+    [ 'an id', '', sub { @{$_[0]}{qw(id attributes)} = ('01J0', {}) } ],
+    [ 'meta', '', sub { $_[0]{meta} = {
+        patch_properties => { unset => 'a' } } } ],
+    [ 'type', '/data/type', sub { $_[0]{type} = 'person' } ],
+    [ 'no attributes', '/data/attributes', sub { delete $_[0]{attributes} } ],
+    [ 'nobody', '/data', sub {
+        $_[0]{attributes} = { first_name => 'Ana' } } ],
+    [ 'an anonymous_id', '/data/attributes/anonymous_id', sub {
+        $_[0]{attributes}{anonymous_id} = 'a' } ],
+    [ 'two identifiers', '/data/attributes', sub {
+        $_[0]{attributes}{external_id} = 'a' } ],
+    [ 'unknown key', '/data/relationships', sub {
+        $_[0]{relationships} = {} } ],
+    [ 'unknown attribute', '/data/attributes/name', sub {
+        $_[0]{attributes}{name} = 'Ana' } ],
+    [ 'subscriptions', '/data/attributes/subscriptions', sub {
+        $_[0]{attributes}{subscriptions} = {} } ],
+    [ 'a null', '/data/attributes/title', sub {
+        $_[0]{attributes}{title} = undef } ],
+    [ 'bad e-mail', '/data/attributes/email', sub {
+        $_[0]{attributes}{email} = 'a@x' } ],
+    [ 'bad phone', '/data/attributes/phone_number', sub {
+        $_[0]{attributes} = { phone_number => '0712345678' } } ],
+    [ 'over 100 KB', '/data', sub { $_[0]{attributes}{properties} = {
+        map { $_ => 'x' x 50_000 } 1 .. 2 } }, 413 ],
+);
+
+for my $case (@updates) {
+    my ($name, $pointer, $change, $status) = @$case;
+    my $profile = { type => 'profile', attributes => { email => 'b@x.co' } };
+
+    $change->($profile);
+    like(told($import, { data => $profile }), $pointer eq ''
+        ? qr/\A20[01] \z/ : qr/\A@{[ $status || 400 ]} \Q$pointer\E\z/,
+        "update: $name");
+}
+
+my $ana = { data => { type => 'profile',
+    attributes => { email => 'ana@x.co' } } };
+
+is(told($import, $ana), '201 ', 'a new profile');
+is(told($import, $ana), '200 ', 'one that is known');
+is(($k->profiles())[-1]{attributes}{email}, 'ana@x.co', 'as it is recorded');
+is(told($import, { data => [] }), '400 /data', 'several updates');
+refused('GET an update', 405, undef, method => 'GET', path => $import);
+refused('no key for an update', 401, undef, path => $import,
+    Authorization => undef);
+refused('an event as an update', 400, '/data/type', path => $import);
+
+# subscriptions: a job around profiles
+
+my $jobs = '/api/profile-subscription-bulk-create-jobs';
+my $past = '2026-01-01T00:00:00Z';
+my $one = '/data/attributes/profiles/data/0';
+my $true = Cpanel::JSON::XS::true;
+
+# changed by code that gets: the profile, the job's attributes, the job
+my @subscriptions = (
+    [ 'plain', '', sub { } ],
+    [ 'SMS', '', sub { $_[0]{attributes} = { phone_number => '+40712345678',
+        subscriptions => { sms => agreed() } } } ],
+    [ 'both', '', sub { $_[0]{attributes}{phone_number} = '+40712345678';
+        $_[0]{attributes}{subscriptions}{sms} = agreed() } ],
+    [ 'an id', '', sub { $_[0]{id} = '01J0' } ],
+    [ 'no list', '', sub { delete $_[2]{relationships} } ],
+    [ 'a source', '', sub { $_[1]{custom_source} = 'footer' } ],
+    [ 'history', '', sub { $_[1]{historical_import} = $true;
+        $_[0]{attributes}{subscriptions}{email} = agreed($past) } ],
+    [ 'history without a time', "$one/attributes/subscriptions/email/marketing/"
+        . 'consented_at', sub { $_[1]{historical_import} = $true } ],
+    [ 'a time without history', "$one/attributes/subscriptions/email/marketing/"
+        . 'consented_at', sub {
+        $_[0]{attributes}{subscriptions}{email} = agreed($past) } ],
+    [ 'a time to come', "$one/attributes/subscriptions/email/marketing/"
+        . 'consented_at', sub { $_[1]{historical_import} = $true;
+        $_[0]{attributes}{subscriptions}{email} = agreed(strftime(
+            '%Y-%m-%dT%H:%M:%SZ', gmtime(time() + 3600))) } ],
+    [ 'history in quotes', '/data/attributes/historical_import', sub {
+        $_[1]{historical_import} = 'true' } ],
+    [ 'job type', '/data/type', sub { $_[2]{type} = 'profile' } ],
+    [ 'job unknown key', '/data/id', sub { $_[2]{id} = 1 } ],
+    [ 'job unknown attribute', '/data/attributes/list_id', sub {
+        $_[1]{list_id} = 'a' } ],
+    [ 'an empty source', '/data/attributes/custom_source', sub {
+        $_[1]{custom_source} = '' } ],
+    [ 'list type', '/data/relationships/list/data/type', sub {
+        $_[2]{relationships}{list}{data}{type} = 'segment' } ],
+    [ 'no list id', '/data/relationships/list/data/id', sub {
+        delete $_[2]{relationships}{list}{data}{id} } ],
+    [ 'no profiles', '/data/attributes/profiles', sub {
+        delete $_[1]{profiles} } ],
+    [ 'no profile', '/data/attributes/profiles/data', sub {
+        $_[1]{profiles}{data} = [] } ],
+    [ '1000 profiles', '', sub {
+        $_[1]{profiles}{data} = [ ($_[0]) x 1000 ] } ],
+    [ '1001 profiles', '/data/attributes/profiles/data', sub {
+        $_[1]{profiles}{data} = [ ($_[0]) x 1001 ] } ],
+    [ 'no subscriptions', "$one/attributes/subscriptions", sub {
+        delete $_[0]{attributes}{subscriptions} } ],
+    [ 'no channel', "$one/attributes/subscriptions", sub {
+        $_[0]{attributes}{subscriptions} = {} } ],
+    [ 'unknown channel', "$one/attributes/subscriptions/fax", sub {
+        $_[0]{attributes}{subscriptions}{fax} = agreed() } ],
+    [ 'no address', "$one/attributes/email", sub {
+        delete $_[0]{attributes}{email} } ],
+    [ 'no channel for an address', "$one/attributes/phone_number", sub {
+        $_[0]{attributes}{phone_number} = '+40712345678' } ],
+    [ 'another consent', "$one/attributes/subscriptions/email/marketing/"
+        . 'consent', sub { $_[0]{attributes}{subscriptions}{email}{marketing}{consent}
+            = 'UNSUBSCRIBED' } ],
+    [ 'an attribute', "$one/attributes/first_name", sub {
+        $_[0]{attributes}{first_name} = 'Ana' } ],
+    [ 'an external_id', "$one/attributes/external_id", sub {
+        $_[0]{attributes}{external_id} = '7' } ],
+    [ 'bad e-mail', "$one/attributes/email", sub {
+        $_[0]{attributes}{email} = 'a@x' } ],
+    [ 'bad phone', "$one/attributes/phone_number", sub {
+        $_[0]{attributes} = { phone_number => '0712345678',
+            subscriptions => { sms => agreed() } } } ],
+);
+
+for my $case (@subscriptions) {
+    my ($name, $pointer, $change) = @$case;
+    my $profile = { type => 'profile', attributes => { email => 'b@x.co',
+        subscriptions => { email => agreed() } } };
+    my $job = { type => 'profile-subscription-bulk-create-job',
+        attributes => { profiles => { data => [ $profile ] } },
+        relationships => { list => { data => {
+            type => 'list', id => 'AbC123' } } } };
+
+    $change->($profile, $job->{attributes}, $job);
+    is(told($jobs, { data => $job }), $pointer eq '' ? '202 ' : "400 $pointer",
+        "subscription: $name");
+}
+
+is(($k->subscriptions())[0]{job}{list}, 'AbC123', 'as it is recorded');
+
+$k->poison('email', 'ana@x.co', 'none');
+is(told($import, $ana), '400 /data/', 'a poisoned profile');
+$k->poison();
+$k->settings(steady => 1);
+is(told($import, $ana), '200 ', 'the rate of updates');
+is(post()->status(), 202, 'is not that of events');
+$k->settings(steady => 0);
+
 # settings
 
 $k->settings(key => 'pk_0123456789', identifiers => 'any');
@@ -488,6 +646,25 @@ sub post {
 
     return connection(timeout => $timeout)->request($method, $uri,
         headers => request_headers(%opt), body => $text);
+}
+
+
+# status and pointer of the answer to this
+sub told {
+    my ($uri, $tree) = @_;
+    my $r = post(path => $uri, text => $json->encode($tree));
+    my $body = $r->body() ne '' ? $json->decode($r->body()) : {};
+
+    return $r->status() . ' '
+           . ($body->{errors} ? $body->{errors}[0]{source}{pointer} : '');
+}
+
+
+sub agreed {
+    my ($when) = @_;
+
+    return { marketing => { consent => 'SUBSCRIBED',
+        $when ? (consented_at => $when) : () } };
 }
 
 

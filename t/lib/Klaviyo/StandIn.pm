@@ -10,6 +10,7 @@ package Klaviyo::StandIn;
 #   $k->answer('503', times => 3, retry_after => 1);
 #   $k->poison('Price', '13', 'none');
 #   my @events = $k->wait_events(10);
+#   my @profiles = $k->wait_profiles(1);
 #
 # Answers, for the next "times" requests, 0 for ever:
 #
@@ -57,7 +58,8 @@ sub new {
         control => delete $opt{control} || 0, tls => delete $opt{tls},
         unix => delete $opt{unix},
         bodies => delete $opt{bodies} // $ENV{KLAVIYO_RECORD} // '',
-        settings => \%opt, requests => [], events => [], offset => 0,
+        settings => \%opt, requests => [], events => [], profiles => [],
+        subscriptions => [], offset => 0,
     }, $class;
 
     $self->{record} = "$self->{dir}/klaviyo.json";
@@ -275,8 +277,11 @@ sub refresh {
         } elsif ($line->{type} eq 'answered') {
             $self->{by_n}{$line->{n}}{answered} = $line->{at};
 
-        } else {
+        } elsif ($line->{type} eq 'events') {
             push @{$self->{events}}, flat($line);
+
+        } else {
+            push @{$self->{$line->{type}}}, flat_profile($line);
         }
     }
 }
@@ -312,6 +317,18 @@ sub flat {
 }
 
 
+# A profile: attributes, id, request; of a subscription also job, what was said
+# around it.
+
+sub flat_profile {
+    my ($line) = @_;
+    my $entry = $line->{entry};
+
+    return { id => $entry->{id}, attributes => $entry->{attributes},
+             request => $line->{request}, job => $line->{job} };
+}
+
+
 # The events that were accepted, those of a metric if it is named.
 
 sub events {
@@ -324,7 +341,27 @@ sub events {
 }
 
 
-# All requests: n, received, status, answer, errors, headers, entries,
+# The updates, and those who subscribed, that were accepted.
+
+sub profiles {
+    my ($self) = @_;
+
+    $self->refresh();
+
+    return @{$self->{profiles}};
+}
+
+
+sub subscriptions {
+    my ($self) = @_;
+
+    $self->refresh();
+
+    return @{$self->{subscriptions}};
+}
+
+
+# All requests: n, received, path, status, answer, errors, headers, entries,
 # unique_ids, bytes, digest (of the body), conn (which connection), answered
 # (when the whole answer was given to the kernel).
 
@@ -344,6 +381,20 @@ sub wait_events {
     my ($self, $n, $metric, $timeout) = @_;
 
     return $self->wait_for($n, $timeout, sub { $self->events($metric) });
+}
+
+
+sub wait_profiles {
+    my ($self, $n, $timeout) = @_;
+
+    return $self->wait_for($n, $timeout, sub { $self->profiles() });
+}
+
+
+sub wait_subscriptions {
+    my ($self, $n, $timeout) = @_;
+
+    return $self->wait_for($n, $timeout, sub { $self->subscriptions() });
 }
 
 
@@ -373,7 +424,7 @@ sub forget {
     my ($self) = @_;
 
     $self->refresh();
-    $self->{$_} = [] for qw(requests events);
+    $self->{$_} = [] for qw(requests events profiles subscriptions);
 
     return $self;
 }

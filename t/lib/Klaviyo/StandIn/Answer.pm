@@ -18,8 +18,8 @@ use Klaviyo::StandIn::Contract ();
 ###############################################################################
 
 my %reasons = (
-    200 => 'OK', 202 => 'Accepted', 301 => 'Moved Permanently',
-    302 => 'Found', 400 => 'Bad Request', 401 => 'Unauthorized',
+    200 => 'OK', 201 => 'Created', 202 => 'Accepted',
+    301 => 'Moved Permanently', 302 => 'Found', 400 => 'Bad Request', 401 => 'Unauthorized',
     403 => 'Forbidden', 404 => 'Not Found', 405 => 'Method Not Allowed',
     406 => 'Not Acceptable', 408 => 'Request Timeout', 409 => 'Conflict',
     410 => 'Gone', 413 => 'Payload Too Large',
@@ -55,8 +55,16 @@ my $number = 0;
 
 ###############################################################################
 
+# Of an update, the profile is the answer's body: 201 if it is a new one.
+
 sub accepted {
-    my $verdict = build(202, '');
+    my ($lane, $profile, $new) = @_;
+
+    my $verdict = ($lane || '') ne 'profiles' ? build(202, '')
+        : build($new ? 201 : 200, $json->encode({ data => {
+              type => 'profile', id => '01J0PROFILEULID0000000000A',
+              attributes => $profile->{attributes} || {} } }),
+              'Content-Type' => 'application/vnd.api+json');
 
     $verdict->{accepted} = 1;
 
@@ -120,15 +128,17 @@ sub repeated {
 
 
 # Errors for the entries with a property that a rule { key, value, pointer }
-# names; "pointer" is that of pointer_to().
+# names, of profiles also an attribute; "pointer" is that of pointed().
 
 sub poisoned {
-    my ($rules, $entries) = @_;
+    my ($rules, $entries, $lane) = @_;
     my @errors;
 
     for my $n (0 .. $#$entries) {
-        my $properties = $entries->[$n]{attributes}{events}{data}[0]
-                         {attributes}{properties};
+        my $attributes = $entries->[$n]{attributes};
+        my $properties = $lane ne 'events'
+            ? { %$attributes, %{$attributes->{properties} || {}} }
+            : $attributes->{events}{data}[0]{attributes}{properties};
 
         for my $rule (@$rules) {
             my $value = $properties->{$rule->{key}};
@@ -136,7 +146,7 @@ sub poisoned {
             next if !defined $value || "$value" ne "$rule->{value}";
 
             push @errors, pointed($rule->{pointer}, $n, scalar @$entries,
-                "The value of '$rule->{key}' is invalid.");
+                "The value of '$rule->{key}' is invalid.", $lane);
             last;
         }
     }
@@ -204,7 +214,7 @@ sub scripted {
 
     } elsif ($name eq '400') {
         $verdict = invalid(pointed($step->{pointer}, $step->{entry} || 0,
-            $entries ? scalar @$entries : 1, $step->{detail}));
+            $entries ? scalar @$entries : 1, $step->{detail}, $r->{lane}));
 
     } elsif ($name =~ /\A30/) {
         $verdict = build($name, '', 'Location' => $step->{location}
@@ -236,7 +246,7 @@ sub scripted {
 # entry that isn't there.
 
 sub pointed {
-    my ($kind, $n, $count, $detail) = @_;
+    my ($kind, $n, $count, $detail, $lane) = @_;
 
     $kind ||= 'deep';
     $detail ||= 'Invalid input.';
@@ -246,10 +256,11 @@ sub pointed {
            : $n;
 
     my $pointer = $kind eq 'none' ? '/data/'
-                : Klaviyo::StandIn::Contract::entry_pointer($at);
+                : Klaviyo::StandIn::Contract::entry_pointer($at, $lane);
 
-    $pointer .= '/attributes/events/data/0/attributes/properties'
-        if $kind eq 'deep';
+    $pointer .= '/attributes/events/data/0'
+        if $kind eq 'deep' && ($lane || 'events') eq 'events';
+    $pointer .= '/attributes/properties' if $kind eq 'deep';
 
     return Klaviyo::StandIn::Contract::error(400, $pointer, $detail, $n);
 }

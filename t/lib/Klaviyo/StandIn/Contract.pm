@@ -2,10 +2,10 @@ package Klaviyo::StandIn::Contract;
 
 # Copyright (C) ngx_http_klaviyo_module contributors
 
-# What Klaviyo's bulk endpoint takes, and more strictly than it does: an
-# unknown key, a null, an empty text, a number in quotes are errors here, since
-# the real one drops some of these in silence.  Pure: a body goes in, errors
-# with JSON pointers come out.
+# What Klaviyo's endpoints take, and more strictly than they do: an unknown
+# key, a null, an empty text, a number in quotes are errors here, since the real
+# ones drop some of these in silence.  Pure: a body goes in, errors with JSON
+# pointers come out.
 
 ###############################################################################
 
@@ -20,8 +20,6 @@ use Time::Local ();
 ###############################################################################
 
 use constant {
-    PATH           => '/api/event-bulk-create-jobs',
-
     MAX_BODY       => 5_000_000,
     MAX_EVENTS     => 1000,
     MAX_PROPERTIES => 400,
@@ -31,6 +29,8 @@ use constant {
     MAX_METRIC     => 127,
     MAX_UNIQUE_ID  => 255,
     MAX_PROFILE    => 95_000,
+    MAX_UPDATE     => 100_000,
+    MAX_PROFILES   => 1000,
     MAX_EMAIL      => 99,
     MAX_EXTERNAL   => 255,
 };
@@ -38,6 +38,25 @@ use constant {
 our %revisions = map { $_ => 1 } qw(
     2024-10-15 2025-01-15 2025-04-15 2025-07-15 2025-10-15 2026-01-15
     2026-04-15 2026-07-15
+);
+
+# what is sent where
+our %lanes = (
+    '/api/event-bulk-create-jobs'                => 'events',
+    '/api/profile-import'                        => 'profiles',
+    '/api/profile-subscription-bulk-create-jobs' => 'subscriptions',
+);
+
+my %outlines = (
+    events        => \&outline,
+    profiles      => \&outline_profile,
+    subscriptions => \&outline_job,
+);
+
+my %checks = (
+    events        => \&check_entry,
+    profiles      => \&check_update,
+    subscriptions => \&check_subscriber,
 );
 
 my @identifiers = qw(id email phone_number external_id anonymous_id _kx);
@@ -72,35 +91,45 @@ sub wrong { die { pointer => $_[0], detail => $_[1] } }
 
 ###############################################################################
 
-# Decodes and checks a body.  Options: revision; identifiers => 'any' allows
-# several identifiers in a profile; errors: how many are told at most.
+# Decodes and checks a body.  Options: lane, a value of %lanes, else events;
+# revision; identifiers => 'any' allows several identifiers in a profile;
+# errors: how many are told at most.
 #
-# Returns { entries => [...] or undef, errors => [ { status, code, title,
+# Returns { entries => [...] or undef, job, errors => [ { status, code, title,
 # detail, pointer, entry }, ... ] }; "entries" is there whenever it was JSON of
-# the right outline.
+# the right outline: events, or profiles; "job" is what stands around those that
+# subscribe.
 
 sub examine {
     my ($body, %opt) = @_;
 
+    my $lane = $opt{lane} ||= 'events';
+
     return refused(413, '/data', 'The payload exceeds 5 MB.')
         if length $body > MAX_BODY;
+    return refused(413, '/data', 'The payload exceeds 100 KB.')
+        if $lane eq 'profiles' && length $body > MAX_UPDATE;
 
     my $tree = eval { $json->decode($body) };
 
     return refused(400, '/data', 'Invalid JSON: ' . reason($@))
         if !defined $tree;
 
-    my $entries = eval { outline($tree, $body) };
+    my $entries = eval { $outlines{$lane}->($tree, $body) };
 
     return refused(400, @{$@}{qw(pointer detail)}) if !defined $entries;
 
+    my $job = $lane eq 'subscriptions' ? job($tree) : undef;
     my (@errors, %ids);
+
+    $opt{job} = $job;
+
     my $limit = $opt{errors} || 20;
 
     for my $n (0 .. $#$entries) {
-        my $at = entry_pointer($n);
+        my $at = entry_pointer($n, $lane);
 
-        next if eval { check_entry($at, $entries->[$n], \%opt, \%ids); 1 };
+        next if eval { $checks{$lane}->($at, $entries->[$n], \%opt, \%ids); 1 };
 
         my $error = ref $@ ? $@ : { pointer => $at, detail => "$@" };
 
@@ -108,16 +137,31 @@ sub examine {
         last if @errors >= $limit;
     }
 
-    return { entries => $entries, errors => \@errors };
+    return { entries => $entries, errors => \@errors, job => $job };
 }
 
 
 # Where an entry stands in the body.
 
 sub entry_pointer {
-    my ($n) = @_;
+    my ($n, $lane) = @_;
 
+    return '/data' if ($lane || '') eq 'profiles';
+    return "/data/attributes/profiles/data/$n"
+        if ($lane || '') eq 'subscriptions';
     return "/data/attributes/events-bulk-create/data/$n";
+}
+
+
+sub job {
+    my ($tree) = @_;
+    my %job = %{$tree->{data}{attributes}};
+
+    delete $job{profiles};
+    $job{list} = $tree->{data}{relationships}{list}{data}{id}
+        if $tree->{data}{relationships};
+
+    return \%job;
 }
 
 
@@ -171,6 +215,145 @@ sub outline {
         if @$entries > MAX_EVENTS;
 
     return $entries;
+}
+
+
+# an update: the profile is all there is
+sub outline_profile {
+    my ($tree, $body) = @_;
+
+    integers($body) if $body =~ /[0-9]{19}/;
+    members('', $tree, [qw(data)]);
+
+    return [ $tree->{data} ];
+}
+
+
+sub check_update {
+    my ($at, $profile, $opt) = @_;
+
+    wrong("$at/attributes/anonymous_id",
+        "'anonymous_id' is not a valid field for the resource 'profile'.")
+        if ref $profile eq 'HASH' && ref $profile->{attributes} eq 'HASH'
+           && exists $profile->{attributes}{anonymous_id};
+
+    check_profile($at, $profile, $opt);
+}
+
+
+# a subscription, down to the array of profiles
+sub outline_job {
+    my ($tree, $body) = @_;
+
+    members('', $tree, [qw(data)]);
+    members('/data', $tree->{data}, [qw(type attributes)], [qw(relationships)]);
+    type('/data', $tree->{data}, 'profile-subscription-bulk-create-job');
+
+    my $at = '/data/attributes';
+    my $attributes = $tree->{data}{attributes};
+
+    members($at, $attributes, [qw(profiles)],
+        [qw(custom_source historical_import)]);
+    check_text("$at/custom_source", $attributes->{custom_source})
+        if exists $attributes->{custom_source};
+    wrong("$at/historical_import", 'A boolean is required.')
+        if exists $attributes->{historical_import}
+           && !Cpanel::JSON::XS::is_bool($attributes->{historical_import});
+
+    check_list($tree->{data}{relationships})
+        if exists $tree->{data}{relationships};
+
+    members("$at/profiles", $attributes->{profiles}, [qw(data)]);
+
+    my $profiles = $attributes->{profiles}{data};
+
+    $at .= '/profiles/data';
+    wrong($at, 'This field must be an array.') if ref $profiles ne 'ARRAY';
+    wrong($at, 'This field may not be empty.') if !@$profiles;
+    wrong($at, 'A job may have 1000 profiles at most.')
+        if @$profiles > MAX_PROFILES;
+
+    return $profiles;
+}
+
+
+sub check_list {
+    my ($relationships) = @_;
+    my $at = '/data/relationships';
+
+    members($at, $relationships, [qw(list)], []);
+    members("$at/list", $relationships->{list}, [qw(data)]);
+
+    my $list = $relationships->{list}{data};
+
+    members("$at/list/data", $list, [qw(type id)]);
+    type("$at/list/data", $list, 'list');
+    check_text("$at/list/data/id", $list->{id});
+}
+
+
+# e-mail and SMS, for marketing: the module asks for no more
+sub check_subscriber {
+    my ($at, $profile, $opt) = @_;
+
+    members($at, $profile, [qw(type attributes)], [qw(id)]);
+    type($at, $profile, 'profile');
+    check_text("$at/id", $profile->{id}) if exists $profile->{id};
+
+    $at .= '/attributes';
+    my $attributes = $profile->{attributes};
+
+    members($at, $attributes, [qw(subscriptions)], [qw(email phone_number)]);
+    check_email("$at/email", $attributes->{email})
+        if exists $attributes->{email};
+    check_phone("$at/phone_number", $attributes->{phone_number})
+        if exists $attributes->{phone_number};
+
+    my $channels = $attributes->{subscriptions};
+    my %address = (email => 'email', sms => 'phone_number');
+
+    members("$at/subscriptions", $channels, [], [keys %address]);
+    wrong("$at/subscriptions", 'This field may not be empty.') if !%$channels;
+
+    for my $name (sort keys %$channels) {
+        check_channel("$at/subscriptions/$name", $channels->{$name},
+            $opt->{job}{historical_import});
+        wrong("$at/$address{$name}", "'$address{$name}' is a required field.")
+            if !exists $attributes->{$address{$name}};
+    }
+
+    # Klaviyo would put it into the profile without asking anybody
+    for my $name (sort keys %address) {
+        wrong("$at/$address{$name}", 'There is no channel for this address.')
+            if exists $attributes->{$address{$name}} && !$channels->{$name};
+    }
+}
+
+
+sub check_channel {
+    my ($at, $channel, $historical) = @_;
+
+    members($at, $channel, [qw(marketing)]);
+    members("$at/marketing", $channel->{marketing}, [qw(consent)],
+        [qw(consented_at)]);
+
+    $at .= '/marketing';
+    my ($consent, $when) = @{$channel->{marketing}}{qw(consent consented_at)};
+
+    wrong("$at/consent", "'SUBSCRIBED' is required.")
+        if !is_string($consent) || $consent ne 'SUBSCRIBED';
+
+    if (!$historical) {
+        wrong("$at/consented_at", 'Only a historical import may say when.')
+            if defined $when;
+        return;
+    }
+
+    wrong("$at/consented_at", "'consented_at' is a required field.")
+        if !defined $when;
+    check_time("$at/consented_at", $when);
+    wrong("$at/consented_at", 'Must be in the past.')
+        if parse_time($when) > time();
 }
 
 

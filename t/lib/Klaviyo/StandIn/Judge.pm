@@ -41,7 +41,8 @@ our %defaults = (
 sub new {
     my ($class, $settings) = @_;
 
-    return bless { settings => $settings, seen => {}, windows => {} }, $class;
+    return bless { settings => $settings, seen => {}, profiles => {},
+                   windows => {} }, $class;
 }
 
 
@@ -60,11 +61,12 @@ sub judge {
     my $headers = $r->{headers};
 
     $self->{now} = $now;
+    $r->{lane} = $Klaviyo::StandIn::Contract::lanes{$r->{path}};
 
     my $wrong = sub { Klaviyo::StandIn::Answer::errors(@_) };
 
     return $wrong->(404, not_found => 'There is no such path.')
-        if $r->{path} ne Klaviyo::StandIn::Contract::PATH;
+        if !$r->{lane};
     return $wrong->(405, method_not_allowed => 'Only POST is allowed.')
         if $r->{method} ne 'POST';
 
@@ -72,7 +74,7 @@ sub judge {
 
     return $wrong->(401, $code, $detail) if $code;
 
-    my $wait = $self->throttle();
+    my $wait = $self->throttle($r->{lane});
 
     return Klaviyo::StandIn::Answer::throttled($wait) if $wait;
 
@@ -89,7 +91,7 @@ sub judge {
         $verdict = $self->examine($r);
     }
 
-    $self->add_rate_limit($verdict);
+    $self->add_rate_limit($r->{lane}, $verdict);
 
     return $verdict;
 }
@@ -140,7 +142,8 @@ sub examine {
     my $settings = $self->{settings};
 
     my $found = Klaviyo::StandIn::Contract::examine($r->{body},
-        revision => $r->{headers}{revision}, errors => $settings->{errors},
+        lane => $r->{lane}, revision => $r->{headers}{revision},
+        errors => $settings->{errors},
         identifiers => $settings->{identifiers});
 
     my @errors = @{$found->{errors}};
@@ -148,16 +151,19 @@ sub examine {
 
     if (!@errors) {
         @errors = grep { defined } (
-            Klaviyo::StandIn::Answer::poisoned($settings->{poison}, $entries),
-            $self->repeated($entries));
+            Klaviyo::StandIn::Answer::poisoned($settings->{poison}, $entries,
+                $r->{lane}),
+            $r->{lane} eq 'events' ? $self->repeated($entries) : ());
         splice @errors, $settings->{errors} if @errors > $settings->{errors};
     }
 
     $r->{entries} = $entries;
+    $r->{job} = $found->{job};
 
     return Klaviyo::StandIn::Answer::invalid(@errors) if @errors;
 
-    my $verdict = Klaviyo::StandIn::Answer::accepted();
+    my $verdict = Klaviyo::StandIn::Answer::accepted($r->{lane}, $entries->[0],
+        $r->{lane} eq 'profiles' && $self->is_new($entries->[0]));
 
     $verdict->{events} = $entries;
     $verdict->{count} = @$entries;
@@ -183,9 +189,9 @@ sub glance {
 
     return Klaviyo::StandIn::Answer::invalid(@errors) if @errors;
 
-    my $verdict = Klaviyo::StandIn::Answer::accepted();
+    my $verdict = Klaviyo::StandIn::Answer::accepted($r->{lane});
 
-    $verdict->{count} = @$ids;
+    $verdict->{count} = $r->{lane} eq 'events' ? @$ids : 1;
 
     return $verdict;
 }
@@ -223,10 +229,10 @@ sub repeated {
 
 # seconds to wait, 0 if the request fits into both windows
 sub throttle {
-    my ($self) = @_;
+    my ($self, $lane) = @_;
     my $settings = $self->{settings};
     my $now = $self->{now};
-    my $windows = $self->{windows} ||= {};
+    my $windows = $self->{windows}{$lane} ||= {};
 
     for my $w ([ burst => 1 ], [ steady => 60 ]) {
         my ($name, $length) = @$w;
@@ -254,13 +260,13 @@ sub throttle {
 
 
 sub add_rate_limit {
-    my ($self, $verdict) = @_;
+    my ($self, $lane, $verdict) = @_;
     my $settings = $self->{settings};
     my $steady = $settings->{steady};
 
     return if !$steady || $settings->{ratelimit} eq 'off';
 
-    my $window = $self->{windows}{steady};
+    my $window = $self->{windows}{$lane}{steady};
     my $left = $steady - $window->{used} - $settings->{others};
     my $burst = $settings->{burst} || $steady;
 
@@ -272,9 +278,26 @@ sub add_rate_limit {
 }
 
 
-# Takes an event as received; true if it was before.
+# Takes an event as received; true if it was before.  A profile may come as
+# often as it likes.
 
-sub remember { return $_[0]{seen}{event_key($_[1])}++ }
+sub remember {
+    my ($self, $lane, $entry) = @_;
+
+    return $lane eq 'events' && $self->{seen}{event_key($entry)}++;
+}
+
+
+# Whether nobody has told of this profile before.
+
+sub is_new {
+    my ($self, $profile) = @_;
+    my $attributes = $profile->{attributes};
+    my $who = join "\n", map { "$_ " . ($attributes->{$_} // '') }
+              qw(email phone_number external_id _kx);
+
+    return !$self->{profiles}{$who . "\nid " . ($profile->{id} // '')}++;
+}
 
 ###############################################################################
 

@@ -417,6 +417,7 @@ sub request {
     my $step = $self->step() || $self->broken($r) || { answer => 'ok' };
     my $name = $step->{answer};
 
+    $r->{lane} = $Klaviyo::StandIn::Contract::lanes{$r->{path}};
     $r->{received} = Time::HiRes::time();
 
     my $verdict = $name eq 'ok' || $name eq 'lose'
@@ -497,10 +498,11 @@ sub entries {
     return if !$self->{settings}{validate};
 
     my $found = Klaviyo::StandIn::Contract::examine($r->{body},
-        revision => $r->{headers}{revision},
+        lane => $r->{lane}, revision => $r->{headers}{revision},
         identifiers => $self->{settings}{identifiers});
 
     $r->{entries} = $found->{entries};
+    $r->{job} = $found->{job};
     $r->{flaws} = $found->{errors};
 
     return $found->{entries};
@@ -555,18 +557,19 @@ sub control_answer {
 
 ###############################################################################
 
-# one line for each event that was accepted, then one for the request; written
-# before the answer, so that whoever saw the answer finds the lines
+# one line for each event, or profile, that was accepted, then one for the
+# request; written before the answer, so that whoever saw the answer finds the lines
 sub remember {
     my ($self, $c, $r, $verdict, $n, $name) = @_;
     my $lines = '';
 
     for my $entry (@{$verdict->{events} || []}) {
-        my $again = $self->{judge}->remember($entry) ? 1 : 0;
+        my $again = $self->{judge}->remember($r->{lane}, $entry) ? 1 : 0;
 
         $self->{stats}{duplicates} += $again;
-        $lines .= $json->encode({ type => 'event', request => $n,
-            entry => $entry, $again ? (duplicate => 1) : () }) . "\n";
+        $lines .= $json->encode({ type => $r->{lane}, request => $n,
+            entry => $entry, $r->{job} ? (job => $r->{job}) : (),
+            $again ? (duplicate => 1) : () }) . "\n";
     }
 
     my $entries = $r->{entries};
@@ -584,7 +587,7 @@ sub remember {
     $line{tls} = 1 if $c->{tls};
     $line{chunked} = 1 if $r->{chunked};
 
-    if ($entries) {
+    if ($entries && $r->{lane} eq 'events') {
         $line{unique_ids} = [ map { eval {
             $_->{attributes}{events}{data}[0]{attributes}{unique_id} } }
             @$entries ];
@@ -634,8 +637,9 @@ sub save {
     return if ($self->{saved} += length $r->{body}) > MAX_SAVED;
 
     my $kind = $verdict->{accepted} ? 'accepted' : 'refused';
+    my $lane = $r->{lane} || 'events';
 
-    open my $file, '>', "$dir/$$-$n.$kind" or return;
+    open my $file, '>', "$dir/$$-$n.$lane.$kind" or return;
     binmode $file;
     print $file $r->{body};
     CORE::close $file;
