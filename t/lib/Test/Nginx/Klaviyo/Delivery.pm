@@ -30,7 +30,7 @@ use Test::Nginx::Klaviyo::HTTP ();
 
 ###############################################################################
 
-our @EXPORT = qw(shop write_shop status account settled dispatcher view
+our @EXPORT = qw(shop write_shop status account settled emptied dispatcher view
                  views load numbers missed arrived conserved bodies
                  dead_letters spent key);
 
@@ -156,6 +156,18 @@ sub settled {
         return $status->{total} && !$status->{total}{queued}
                && !$status->{total}{spooled}
                && !grep { $_->{in_flight} } values %{$status->{accounts}};
+    }, $timeout);
+}
+
+
+# The same, and no segment is left either: those of another nginx that has ended
+# are found within a second, and in no counter before.
+
+sub emptied {
+    my ($t, $timeout) = @_;
+
+    return $t->wait_for(sub {
+        return !(() = glob $t->dir() . '/spool/*.spool') && settled($t, 0.5);
     }, $timeout);
 }
 
