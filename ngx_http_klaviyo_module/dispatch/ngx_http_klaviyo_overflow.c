@@ -240,6 +240,14 @@ ngx_http_klaviyo_overflow_out(ngx_http_klaviyo_sender_t *s)
         return;
     }
 
+    /* the ring of a dead instance knows how far its segment was read */
+
+    if (s->spool.in == NGX_INVALID_FILE
+        && ngx_http_klaviyo_rescue_scan(&s->rescue))
+    {
+        return;
+    }
+
     ngx_http_klaviyo_ring_stat(s->account->ring, &stat);
 
     n = NGX_HTTP_KLAVIYO_SPOOL_EVENTS;

@@ -39,7 +39,6 @@ static u_char *ngx_http_klaviyo_directory_lock_file(
     ngx_http_klaviyo_directory_t *directory, uint64_t instance, u_char *path);
 static ngx_fd_t ngx_http_klaviyo_directory_try(
     ngx_http_klaviyo_directory_t *directory, u_char *path);
-static ngx_uint_t ngx_http_klaviyo_directory_same(ngx_fd_t fd, u_char *path);
 static void ngx_http_klaviyo_directory_entry(
     ngx_http_klaviyo_directory_t *directory, ngx_http_klaviyo_known_t *known,
     int fd, struct dirent *de, ngx_http_klaviyo_found_pt handler, void *data);
@@ -202,9 +201,7 @@ ngx_http_klaviyo_directory_try(ngx_http_klaviyo_directory_t *directory,
 }
 
 
-/* whether the path still leads to what is open */
-
-static ngx_uint_t
+ngx_uint_t
 ngx_http_klaviyo_directory_same(ngx_fd_t fd, u_char *path)
 {
     ngx_file_info_t  open, named;
@@ -214,6 +211,14 @@ ngx_http_klaviyo_directory_same(ngx_fd_t fd, u_char *path)
            && ngx_is_file(&open)
            && open.st_dev == named.st_dev
            && ngx_file_uniq(&open) == ngx_file_uniq(&named);
+}
+
+
+uint64_t
+ngx_http_klaviyo_directory_id(u_char *file, ngx_file_uniq_t uniq)
+{
+    return (uint64_t) ngx_crc32_long(file, ngx_strlen(file)) << 32
+           | (uint32_t) uniq;
 }
 
 
@@ -325,8 +330,7 @@ ngx_http_klaviyo_directory_entry(ngx_http_klaviyo_directory_t *directory,
     }
 
     found.file = file;
-    found.id = (uint64_t) ngx_crc32_long(file, len) << 32
-               | (uint32_t) st.st_ino;
+    found.id = ngx_http_klaviyo_directory_id(file, st.st_ino);
     found.size = st.st_size;
     found.mtime = st.st_mtime;
 

@@ -88,6 +88,12 @@ void ngx_http_klaviyo_directory_names(ngx_str_t *path,
 u_char *ngx_http_klaviyo_directory_file(
     ngx_http_klaviyo_directory_t *directory, u_char *file, u_char *buf);
 
+/* Whether the path leads to what is open. */
+ngx_uint_t ngx_http_klaviyo_directory_same(ngx_fd_t fd, u_char *path);
+
+/* By what a segment is known, as long as it has the name. */
+uint64_t ngx_http_klaviyo_directory_id(u_char *file, ngx_file_uniq_t uniq);
+
 /* room for a path of ngx_http_klaviyo_directory_file() */
 #define NGX_HTTP_KLAVIYO_PATH            4096
 

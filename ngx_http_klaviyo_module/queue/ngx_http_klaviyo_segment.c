@@ -275,6 +275,20 @@ ngx_http_klaviyo_segment_format(u_char *buf, ngx_str_t *account,
 }
 
 
+size_t
+ngx_http_klaviyo_segment_format_taken(u_char *buf, ngx_str_t *account,
+    uint64_t instance, uint64_t seq, off_t offset)
+{
+    u_char  *p;
+
+    p = ngx_sprintf(buf, "%V.%016xL-%08uL+@%O"
+                    NGX_HTTP_KLAVIYO_SEGMENT_SUFFIX "%Z",
+                    account, instance, seq, offset);
+
+    return p - buf - 1;
+}
+
+
 /* The account's name may have dots: what follows it is found from the end */
 
 ngx_int_t
@@ -284,6 +298,7 @@ ngx_http_klaviyo_segment_parse(ngx_http_klaviyo_segment_name_t *name,
     u_char                   *last, *at;
     size_t                    suffix;
     uint64_t                  instance, seq, offset;
+    ngx_uint_t                taken;
     ngx_http_klaviyo_scan_t   scan;
 
     suffix = sizeof(NGX_HTTP_KLAVIYO_SEGMENT_SUFFIX) - 1;
@@ -313,6 +328,7 @@ ngx_http_klaviyo_segment_parse(ngx_http_klaviyo_segment_name_t *name,
     name->account.len = scan.pos - 1 - p;
     name->instance = 0;
     name->seq = 0;
+    name->taken = 0;
     name->offset = 0;
     name->len = (at ? at : last) - p;
 
@@ -320,11 +336,15 @@ ngx_http_klaviyo_segment_parse(ngx_http_klaviyo_segment_name_t *name,
 
     if (ngx_http_klaviyo_scan_hex(&scan, 16, &instance)
         && ngx_http_klaviyo_scan_text(&scan, "-")
-        && ngx_http_klaviyo_scan_number(&scan, NGX_MAX_INT32_VALUE, &seq)
-        && scan.pos == scan.last)
+        && ngx_http_klaviyo_scan_number(&scan, NGX_MAX_INT32_VALUE, &seq))
     {
-        name->instance = instance;
-        name->seq = seq;
+        taken = ngx_http_klaviyo_scan_text(&scan, "+");
+
+        if (scan.pos == scan.last) {
+            name->instance = instance;
+            name->seq = seq;
+            name->taken = taken;
+        }
     }
 
     if (at && last - at - 1 <= NGX_HTTP_KLAVIYO_OFFSET_DIGITS) {

@@ -53,6 +53,7 @@ typedef struct {
     /* 0: not one of ours, an operator put it there */
     uint64_t                             instance;
     uint64_t                             seq;
+    unsigned                             taken:1;  /* it was another one's */
 
     /* what comes before it has left the spool */
     off_t                                offset;
@@ -85,6 +86,14 @@ ngx_int_t ngx_http_klaviyo_line_parse(ngx_http_klaviyo_line_t *line,
 /* NAME.INSTANCE-SEQ.spool, with a NUL; returns the length without it. */
 size_t ngx_http_klaviyo_segment_format(u_char *buf, ngx_str_t *account,
     uint64_t instance, uint64_t seq);
+
+/*
+ * The name of one that was another's and is this instance's now, which has left
+ * the spool up to the offset: NAME.INSTANCE-SEQ+@OFFSET.spool.  Returns the
+ * same.
+ */
+size_t ngx_http_klaviyo_segment_format_taken(u_char *buf, ngx_str_t *account,
+    uint64_t instance, uint64_t seq, off_t offset);
 
 /*
  * Reads the name of a file: NAME.ANYTHING.spool or NAME.ANYTHING@OFFSET.spool,

@@ -43,6 +43,7 @@ typedef struct {
     off_t                                offset;
     size_t                               len;      /* of the name's beginning */
     unsigned                             ours:1;
+    unsigned                             taken:1;  /* if it is ours */
     unsigned                             read:1;
 } ngx_http_klaviyo_pick_t;
 
@@ -78,6 +79,9 @@ static ngx_int_t ngx_http_klaviyo_spool_open_in(
     ngx_http_klaviyo_spool_t *spool);
 static ngx_int_t ngx_http_klaviyo_spool_open_picked(
     ngx_http_klaviyo_spool_t *spool, ngx_http_klaviyo_pick_t *pick);
+static ngx_int_t ngx_http_klaviyo_spool_claim(
+    ngx_http_klaviyo_spool_t *spool, ngx_http_klaviyo_pick_t *pick,
+    ngx_fd_t fd);
 static void ngx_http_klaviyo_spool_place(ngx_http_klaviyo_spool_t *spool,
     ngx_http_klaviyo_pick_t *pick, off_t size);
 static void ngx_http_klaviyo_spool_reads(ngx_http_klaviyo_spool_t *spool,
@@ -290,6 +294,7 @@ ngx_http_klaviyo_spool_found(void *data, ngx_http_klaviyo_found_t *found)
     pick->seq = name->seq;
     pick->ours = (name->instance
                   && name->instance == spool->directory->instance);
+    pick->taken = name->taken;
 }
 
 
@@ -925,17 +930,90 @@ ngx_http_klaviyo_spool_open_picked(ngx_http_klaviyo_spool_t *spool,
     } else if (flock(fd, LOCK_EX|LOCK_NB) == 0
                && ngx_fd_info(fd, &fi) != NGX_FILE_ERROR && fi.st_nlink)
     {
-        spool->in = fd;
-        spool->counted = pick->ours;
-
-        ngx_http_klaviyo_spool_place(spool, pick, ngx_file_size(&fi));
-
-        return NGX_OK;
+        rc = pick->ours ? NGX_OK
+                        : ngx_http_klaviyo_spool_claim(spool, pick, fd);
     }
 
-    (void) ngx_close_file(fd);
+    if (rc != NGX_OK) {
+        (void) ngx_close_file(fd);
+        return rc;
+    }
 
-    return rc;
+    spool->in = fd;
+    spool->counted = !pick->taken;
+
+    ngx_http_klaviyo_spool_place(spool, pick, ngx_file_size(&fi));
+
+    return NGX_OK;
+}
+
+
+/*
+ * Only we know how far one is read, by its name: whoever finds it, when this
+ * process is dead and the instance is not, must leave it to the next process.
+ */
+
+static ngx_int_t
+ngx_http_klaviyo_spool_claim(ngx_http_klaviyo_spool_t *spool,
+    ngx_http_klaviyo_pick_t *pick, ngx_fd_t fd)
+{
+    u_char            from[NGX_HTTP_KLAVIYO_PATH];
+    u_char            to[NGX_HTTP_KLAVIYO_PATH];
+    u_char            file[NGX_HTTP_KLAVIYO_SEGMENT_NAME];
+    ngx_uint_t        tries;
+    ngx_file_info_t   fi;
+
+    if (ngx_http_klaviyo_directory_file(spool->directory, pick->file, from)
+        == NULL)
+    {
+        return NGX_ERROR;
+    }
+
+    for (tries = 0; tries < NGX_HTTP_KLAVIYO_SPOOL_TRIES; tries++) {
+        pick->seq = ngx_atomic_fetch_add(&spool->state->spool_seq, 1) + 1;
+
+        (void) ngx_http_klaviyo_segment_format_taken(file, &spool->name,
+                                                   spool->directory->instance,
+                                                   pick->seq, pick->offset);
+
+        if (ngx_http_klaviyo_directory_file(spool->directory, file, to)
+            == NULL)
+        {
+            return NGX_ERROR;
+        }
+
+        if (ngx_link_info(to, &fi) == NGX_FILE_ERROR) {
+            break;
+        }
+    }
+
+    if (ngx_rename_file(from, to) == NGX_FILE_ERROR) {
+
+        /* somebody was faster */
+
+        if (ngx_errno == NGX_ENOENT) {
+            return NGX_DECLINED;
+        }
+
+        ngx_log_error(NGX_LOG_CRIT, spool->log, ngx_errno,
+                      ngx_rename_file_n " of segment \"%s\" failed, it is "
+                      "not read", pick->file);
+        return NGX_ERROR;
+    }
+
+    if (ngx_link_info(to, &fi) == NGX_FILE_ERROR
+        || !ngx_http_klaviyo_directory_same(fd, to))
+    {
+        return NGX_DECLINED;
+    }
+
+    ngx_memcpy(pick->file, file, ngx_strlen(file) + 1);
+
+    pick->id = ngx_http_klaviyo_directory_id(file, ngx_file_uniq(&fi));
+    pick->ours = 1;
+    pick->taken = 1;
+
+    return NGX_OK;
 }
 
 

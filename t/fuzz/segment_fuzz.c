@@ -142,6 +142,14 @@ fuzz_name(fuzz_t *f, ngx_str_t *text)
     again.data = buf;
     again.len = ngx_http_klaviyo_segment_format(buf, &name.account,
                                                 name.instance, name.seq);
+
+    if (name.taken) {
+        again.len = ngx_http_klaviyo_segment_format_taken(buf, &name.account,
+                                                          name.instance,
+                                                          name.seq,
+                                                          name.offset);
+    }
+
     again = fuzz_copy(f, &again);
 
     assert_int_equal(ngx_http_klaviyo_segment_parse(&same, again.data,
@@ -150,4 +158,6 @@ fuzz_name(fuzz_t *f, ngx_str_t *text)
     fuzz_assert_same(&same.account, &name.account);
     assert_true(same.instance == name.instance);
     assert_true(same.seq == name.seq);
+    assert_true(same.taken == name.taken);
+    assert_true(same.offset == (name.taken ? name.offset : 0));
 }

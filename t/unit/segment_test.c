@@ -319,8 +319,32 @@ a_name_tells_account_instance_number_and_offset(void **state)
                      NGX_OK);
     assert_text(&name.account, "shop");
     assert_int_equal(name.seq, 42);
+    assert_int_equal(name.taken, 0);
     assert_int_equal(name.offset, 1234);
     assert_int_equal(name.len, 30);
+}
+
+
+static void
+a_name_tells_that_it_was_taken(void **state)
+{
+    u_char                           buf[NGX_HTTP_KLAVIYO_SEGMENT_NAME];
+    size_t                           len;
+    ngx_http_klaviyo_segment_name_t  name;
+
+    len = ngx_http_klaviyo_segment_format_taken(buf, unit_str("shop.eu"),
+                                                0xfedcba9876543210ULL, 42, 7);
+
+    assert_string_equal(buf, "shop.eu.fedcba9876543210-00000042+@7.spool");
+    assert_int_equal(len, ngx_strlen(buf));
+
+    assert_int_equal(ngx_http_klaviyo_segment_parse(&name, buf, len), NGX_OK);
+    assert_text(&name.account, "shop.eu");
+    assert_true(name.instance == 0xfedcba9876543210ULL);
+    assert_int_equal(name.seq, 42);
+    assert_int_equal(name.taken, 1);
+    assert_int_equal(name.offset, 7);
+    assert_int_equal(name.len, len - 8);
 }
 
 
@@ -336,6 +360,8 @@ an_operators_name_has_no_instance(void **state)
         ngx_string("shop.FEDCBA9876543210-1.spool"),
         ngx_string("shop.fedcba9876543210-99999999999999999999.spool"),
         ngx_string("shop.fedcba9876543210-.spool"),
+        ngx_string("shop.fedcba9876543210-1++.spool"),
+        ngx_string("shop.fedcba9876543210+.spool"),
         ngx_string("shop.x@99999999999999999999999999.spool"),
         ngx_string("shop.x@-1.spool"),
         ngx_string("shop.@.spool"),
@@ -394,6 +420,7 @@ main(void)
         unit_test(bytes_at_random_are_damaged),
         unit_test(lengths_that_lie_are_damaged),
         unit_test(a_name_tells_account_instance_number_and_offset),
+        unit_test(a_name_tells_that_it_was_taken),
         unit_test(an_operators_name_has_no_instance),
         unit_test(other_files_are_no_segments),
     };

@@ -527,6 +527,62 @@ a_dead_instances_segment_is_restored(void **state)
 }
 
 
+/* the process that reads is killed, while another instance lives */
+
+static void
+a_dead_instances_segment_is_ours_once_it_is_read(void **state)
+{
+    fixture_t *f = *state;
+
+    int    fd;
+    off_t  offset;
+    char   path[256];
+
+    store(f, "shop.aabbccddeeff0011-00000009.spool", foreign(f, 0, 5));
+
+    sprintf(path, "%s/1122334455667788.lock", f->folder);
+    fd = open(path, O_RDWR|O_CREAT, 0600);
+    assert_int_equal(flock(fd, LOCK_EX|LOCK_NB), 0);
+
+    assert_int_equal(ngx_http_klaviyo_spool_read(&f->spool, 2), 2);
+
+    sprintf(path, "%s/shop.1122334455667788-00000001+@0.spool", f->folder);
+    assert_int_equal(access(path, F_OK), 0);
+    assert_int_equal(segments(f), 1);
+
+    killed(f);
+
+    f->directory.instance = THEIRS;
+    ngx_http_klaviyo_spool_scan(&f->spool);
+    assert_int_equal(f->spool.segments, 0);
+
+    f->directory.instance = OURS;
+    ngx_http_klaviyo_spool_scan(&f->spool);
+    assert_int_equal(f->spool.segments, 1);
+    offset = f->state->spool_offset;
+    assert_true(offset > 0);
+
+    assert_int_equal(ngx_http_klaviyo_spool_read(&f->spool, 1), 1);
+    assert_true((off_t) f->state->spool_offset > offset);
+
+    /* an end in good order, and the next one reads on */
+
+    ngx_http_klaviyo_spool_close(&f->spool, 0);
+    killed(f);
+    read_all(f);
+
+    (void) close(fd);
+
+    sprintf(path, "%s/1122334455667788.lock", f->folder);
+    (void) unlink(path);
+
+    assert_int_equal(f->counters->restored, 5);
+    sent(f, 0, 4);
+    counted(f, 0, 0, 5);
+    assert_int_equal(segments(f), 0);
+}
+
+
 static void
 a_living_instances_segment_is_left_alone(void **state)
 {
@@ -1056,6 +1112,7 @@ main(void)
         spool_test(the_master_keeps_the_place_of_a_dead_process),
         spool_test(what_was_written_but_not_finished_is_cut_off),
         spool_test(a_dead_instances_segment_is_restored),
+        spool_test(a_dead_instances_segment_is_ours_once_it_is_read),
         spool_test(a_living_instances_segment_is_left_alone),
         spool_test(a_segment_that_is_written_is_left_alone),
         spool_test(another_accounts_segment_is_left_alone),

@@ -29,7 +29,7 @@ package Test::Nginx::Klaviyo::Lifecycle;
 #     and those that were not answered, may come or not, but once;
 #   - twice came only what was out when the process that sends was killed, or
 #     when an answer was lost, four requests each time; and one event for each
-#     kill while the spool was read, or a segment if there were two masters;
+#     kill while the spool was read;
 #   - the counters add up, and say the same.
 
 ###############################################################################
@@ -47,7 +47,7 @@ use Time::HiRes qw(sleep time);
 
 use Test::Nginx::Klaviyo ();
 use Test::Nginx::Klaviyo::Delivery
-    qw(write_shop status settled dead_letters key);
+    qw(write_shop status emptied dead_letters key);
 use Test::Nginx::Klaviyo::HTTP ();
 
 ###############################################################################
@@ -55,7 +55,6 @@ use Test::Nginx::Klaviyo::HTTP ();
 use constant {
     FLIGHTS => 4,       # requests that are out at a time
     NEAR    => 2,       # seconds
-    SEGMENT => 10_000,  # events of a segment of 4 MB
     SHOWN   => 8,
 };
 
@@ -375,7 +374,6 @@ sub upgrade {
     my $t = $self->{t};
     my $old = $t->master_pid();
 
-    $self->{upgrades}++;
     kill 'USR2', $old;
 
     $t->wait_for(sub {
@@ -410,7 +408,7 @@ sub account {
         return !grep { !exists $results->{$_} } keys %{$self->{answered}};
     }, $self->{workers} ? 1 : 5);
 
-    my $settled = settled($self->{t}, $opt{settle} || 30);
+    my $settled = emptied($self->{t}, $opt{settle} || 30);
 
     return $self->judge('settles', $settled ? ()
             : ('not settled: ' . $json->encode(status($self->{t})->{total})))
@@ -569,9 +567,8 @@ sub copies {
 
     my $faults = $self->{away} + $self->{answers} + $self->{senders};
 
-    # one that is killed while it reads the spool reads a line again; beside
-    # another nginx, what it has read of one segment may be read by that one
-    my $again = $self->{senders} * ($self->{upgrades} ? SEGMENT : 1);
+    # one that is killed while it reads the spool reads a line again
+    my $again = $self->{senders};
 
     return (@copies > $again
             ? (numbers_of('twice', @copies), 'requests, when received and'
