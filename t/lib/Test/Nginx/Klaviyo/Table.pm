@@ -205,29 +205,36 @@ sub finish {
 }
 
 
-# What was sent, by unique_id: the order of an entry is ours.
+# What was sent, by unique_id.
 
 sub texts {
     my ($self) = @_;
     my $pid = $self->{t}->klaviyo()->pid();
+
+    return map { texts_of($_) } glob "$self->{bodies}/$pid-*.accepted";
+}
+
+
+# The same of one body, a file: the order of an entry is ours.
+
+sub texts_of {
+    my ($file) = @_;
     my %texts;
 
-    for my $file (glob "$self->{bodies}/$pid-*.accepted") {
-        open my $in, '<', $file or die "open $file: $!\n";
-        local $/;
-        my $body = <$in>;
+    open my $in, '<', $file or die "open $file: $!\n";
+    local $/;
+    my $body = <$in>;
 
-        while ($body =~ m/"unique_id":"((?:[^"\\]|\\.)*)",
-                          "metric":\{"data":.*?\}\}\}
-                          (?:,"value":([^,"]+))?
-                          (?:,"value_currency":"\w+")?,
-                          "properties":(\{.*?\})\}\}\]\},
-                          "profile":\{"data":(\{.*?\})\}\}\}
-                          (?=,\{"type":"event-bulk|\])/gxs)
-        {
-            $texts{$json->allow_nonref->decode("\"$1\"")} = {
-                value_text => $2, text => $3, profile_text => $4 };
-        }
+    while ($body =~ m/"unique_id":"((?:[^"\\]|\\.)*)",
+                      "metric":\{"data":.*?\}\}\}
+                      (?:,"value":([^,"]+))?
+                      (?:,"value_currency":"\w+")?,
+                      "properties":(\{.*?\})\}\}\]\},
+                      "profile":\{"data":(\{.*?\})\}\}\}
+                      (?=,\{"type":"event-bulk|\])/gxs)
+    {
+        $texts{$json->allow_nonref->decode("\"$1\"")} = {
+            value_text => $2, text => $3, profile_text => $4 };
     }
 
     return %texts;
