@@ -55,7 +55,7 @@ my @cases = (
         'filter "kv" needs a separator after ",", where "|" is written'
         . ' "\x7c"' ],
     [ 'property A $arg_a | kv "" :;', 'empty argument "" in filter "kv"' ],
-    [ 'property A $arg_a | join "";', 'empty argument "" in filter "join"' ],
+    [ 'property A $arg_a | split "";', 'empty argument "" in filter "split"' ],
     [ 'property A $arg_a | pick "";', 'empty argument "" in filter "pick"' ],
     [ 'property A $arg_a number;',
         'unexpected "number", a value goes on with "| filter" only' ],

@@ -277,6 +277,8 @@ header('split, several letters', 'split ", " 1', 'a, b', '"b"');
 header('split, nothing to split', 'split ,', 'a', '["a"]');
 header('join', 'json | join ", "', '["a",1,null,true]', '"a, 1, true"');
 header('join, one', 'join ,', 'a', '"a"');
+header('join, nothing between', 'split , | join "" | number', '1,299.50',
+    '1299.5');
 header('prefix', 'prefix "p $arg_b "', 'x', '"p 1 x"', 'b=1');
 header('prefix, missing', 'prefix $arg_b', 'x', undef);
 header('suffix', 'suffix -$arg_b', 'x', '"x-1"', 'b=1');

@@ -85,7 +85,7 @@ static ngx_http_klaviyo_filter_t  ngx_http_klaviyo_filters[] = {
     NGX_HTTP_KLAVIYO_FILTER("upper", upper, NONE, NONE, 0, 1, 0),
     NGX_HTTP_KLAVIYO_FILTER("regex", regex, PATTERN, NONE, 1, 1, 0),
     NGX_HTTP_KLAVIYO_FILTER("split", split, SEP, INDEX, 1, 1, 0),
-    NGX_HTTP_KLAVIYO_FILTER("join", join, SEP, NONE, 1, 0, 0),
+    NGX_HTTP_KLAVIYO_FILTER("join", join, GLUE, NONE, 1, 0, 0),
     NGX_HTTP_KLAVIYO_FILTER("prefix", prefix, TERM, NONE, 1, 1, 0),
     NGX_HTTP_KLAVIYO_FILTER("suffix", suffix, TERM, NONE, 1, 1, 0),
     NGX_HTTP_KLAVIYO_FILTER("gid", gid, NONE, NONE, 0, 1, 0),
@@ -223,6 +223,12 @@ ngx_http_klaviyo_filter_arg(ngx_pool_t *pool, ngx_http_klaviyo_arg_e kind,
                                                 err);
 
     case NGX_HTTP_KLAVIYO_ARG_SEP:
+    case NGX_HTTP_KLAVIYO_ARG_GLUE:
+
+        if (text->len == 0 && kind == NGX_HTTP_KLAVIYO_ARG_GLUE) {
+            return NGX_OK;
+        }
+
         return ngx_http_klaviyo_filter_arg_text(pool, text, arg, err);
 
     case NGX_HTTP_KLAVIYO_ARG_INDEX:

@@ -27,6 +27,7 @@ typedef enum {
     NGX_HTTP_KLAVIYO_ARG_PATTERN,        /* constant: regex */
     NGX_HTTP_KLAVIYO_ARG_GLOB,           /* constant: regex */
     NGX_HTTP_KLAVIYO_ARG_SEP,            /* constant: text, not empty, \xNN */
+    NGX_HTTP_KLAVIYO_ARG_GLUE,           /* the same, may be empty */
     NGX_HTTP_KLAVIYO_ARG_INDEX,          /* constant: n, may be negative */
     NGX_HTTP_KLAVIYO_ARG_COUNTRY,        /* constant: country */
     NGX_HTTP_KLAVIYO_ARG_TERM            /* evaluated before the filter runs */

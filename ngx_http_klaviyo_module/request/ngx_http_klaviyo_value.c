@@ -72,7 +72,7 @@ static ngx_uint_t ngx_http_klaviyo_value_known(
 
 static char  *ngx_http_klaviyo_args[] = {
     "no argument", "a path", "a pattern", "a glob", "a separator",
-    "an index", "a country", "a value"
+    "a separator", "an index", "a country", "a value"
 };
 
 static ngx_str_t  ngx_http_klaviyo_operators[] = {

@@ -621,6 +621,8 @@ test_join_skips_trees_and_null(void **state)
     assert_filter("\"a\"", "[\"a\"]", "join", ",");
     assert_filter("\"a,\"", "[\"a\",\"\"]", "join", ",");
     assert_filter("\"a\"", "\"a\"", "join", ",");
+    assert_filter("\"1299.50\"", "[\"1\",\"299.50\"]", "join", "");
+    assert_filter("\"\"", "[\"\",\"\"]", "join", "");
     assert_missing("[]", "join", ",");
     assert_missing("[[1],null]", "join", ",");
     assert_missing("{\"a\":1}", "join", ",");
@@ -1034,6 +1036,8 @@ test_constant_arguments_are_compiled(void **state)
     assert_text(&arg.text, "||");
     assert_arg(SEP, "\\t\\\\");
     assert_text(&arg.text, "\\t\\\\");
+    assert_arg(GLUE, "");
+    assert_text(&arg.text, "");
 
     assert_arg(PATH, "");
     assert_non_null(arg.path);
