@@ -4,12 +4,19 @@
  */
 
 /*
- * The text of a GraphQL query, with variables as JSON in the first line.
+ * The text of a GraphQL query, with variables as JSON in the first line; "?"
+ * there: the arguments of a GET that asks one.
  */
 
 
 #include "fuzz.h"
+#include "ngx_http_klaviyo_decode.h"
 #include "ngx_http_klaviyo_document.h"
+
+
+static void fuzz_args(fuzz_t *f);
+static json_t *fuzz_query(ngx_str_t *query, json_t *variables);
+static void fuzz_tree(fuzz_t *f, json_t *json);
 
 
 void
@@ -21,11 +28,17 @@ fuzz_init(ngx_pool_t *pool)
 void
 fuzz_one(fuzz_t *f)
 {
-    json_t                   *body, *json;
+    json_t                   *body;
     ngx_str_t                 line, text, query;
-    ngx_http_klaviyo_data_t   variables, data;
+    ngx_http_klaviyo_data_t   variables;
 
     line = fuzz_line(f);
+
+    if (line.len == 1 && line.data[0] == '?') {
+        fuzz_args(f);
+        return;
+    }
+
     fuzz_data(f, &variables, &line);
 
     text = fuzz_rest(f);
@@ -34,25 +47,58 @@ fuzz_one(fuzz_t *f)
         return;
     }
 
+    body = fuzz_query(&query, (variables.type == NGX_HTTP_KLAVIYO_TREE)
+                              ? variables.json : NULL);
+
+    fuzz_tree(f, ngx_http_klaviyo_document_graphql(&f->arena, body, NULL));
+
+    json_decref(body);
+}
+
+
+static void
+fuzz_args(fuzz_t *f)
+{
+    json_t     *args;
+    ngx_str_t   text;
+
+    text = fuzz_rest(f);
+    args = ngx_http_klaviyo_decode_form(&f->arena, &text, 1);
+
+    if (args) {
+        fuzz_tree(f, ngx_http_klaviyo_document_graphql(&f->arena, NULL, args));
+    }
+}
+
+
+static json_t *
+fuzz_query(ngx_str_t *query, json_t *variables)
+{
+    json_t  *body;
+
     body = json_object();
     assert_non_null(body);
 
     assert_int_equal(json_object_set_new(body, "query",
-                                         json_stringn((char *) query.data,
-                                                      query.len)),
+                                         json_stringn((char *) query->data,
+                                                      query->len)),
                      0);
 
-    if (variables.type == NGX_HTTP_KLAVIYO_TREE) {
-        assert_int_equal(json_object_set(body, "variables", variables.json),
-                         0);
+    if (variables) {
+        assert_int_equal(json_object_set(body, "variables", variables), 0);
     }
 
-    json = ngx_http_klaviyo_document_graphql(&f->arena, body, NULL);
+    return body;
+}
+
+
+static void
+fuzz_tree(fuzz_t *f, json_t *json)
+{
+    ngx_http_klaviyo_data_t  data;
 
     if (json) {
         ngx_http_klaviyo_data_from_json(&f->arena, &data, json);
         fuzz_check_data(f, &data);
     }
-
-    json_decref(body);
 }
