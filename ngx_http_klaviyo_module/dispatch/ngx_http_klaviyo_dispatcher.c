@@ -51,6 +51,9 @@ struct ngx_http_klaviyo_dispatcher_s {
 
     ngx_uint_t                           nsenders;
 
+    ngx_http_klaviyo_second_pt           each;     /* second; or NULL */
+    void                                *data;
+
     ngx_event_t                          look;
     ngx_event_t                          second;
     ngx_connection_t                    *wake;     /* NULL: the timer looks */
@@ -105,6 +108,8 @@ ngx_http_klaviyo_dispatcher_start(ngx_http_klaviyo_dispatcher_conf_t *conf)
 
     d->ident = -1;
     d->control = conf->control;
+    d->each = conf->second;
+    d->data = conf->data;
     d->pool = pool;
     d->log = conf->log;
 
@@ -369,13 +374,19 @@ ngx_http_klaviyo_dispatcher_look_handler(ngx_event_t *ev)
 static void
 ngx_http_klaviyo_dispatcher_second_handler(ngx_event_t *ev)
 {
-    ngx_uint_t                      i;
+    ngx_uint_t                      i, superseded;
     ngx_http_klaviyo_dispatcher_t  *d;
 
     d = ev->data;
 
-    if (d->wake && ngx_http_klaviyo_dispatcher_superseded(d)) {
+    superseded = ngx_http_klaviyo_dispatcher_superseded(d);
+
+    if (d->wake && superseded) {
         ngx_http_klaviyo_dispatcher_deafen(d);
+    }
+
+    if (d->each && !superseded) {
+        d->each(d->data);
     }
 
     for (i = 0; i < d->nsenders; i++) {

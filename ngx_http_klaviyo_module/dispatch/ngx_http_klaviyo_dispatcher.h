@@ -22,6 +22,8 @@
 
 typedef struct ngx_http_klaviyo_dispatcher_s  ngx_http_klaviyo_dispatcher_t;
 
+typedef void (*ngx_http_klaviyo_second_pt)(void *data);
+
 
 typedef struct {
     ngx_http_klaviyo_control_t          *control;
@@ -29,6 +31,10 @@ typedef struct {
                                                        lanes */
     ngx_http_klaviyo_directory_t         spool;
     ngx_log_t                           *log;
+
+    /* each second, as long as no newer generation is there; may be NULL */
+    ngx_http_klaviyo_second_pt           second;
+    void                                *data;     /* its argument */
 } ngx_http_klaviyo_dispatcher_conf_t;
 
 

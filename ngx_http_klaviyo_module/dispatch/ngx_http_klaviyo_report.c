@@ -11,14 +11,25 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_http_klaviyo_report.h"
+#include "ngx_http_klaviyo_words.h"
 
 
 /* of libcurl's words, or of a status with Klaviyo's code */
 #define NGX_HTTP_KLAVIYO_REPORT_LEN  256
 
 
+static void ngx_http_klaviyo_report_state(ngx_http_klaviyo_sender_t *s,
+    ngx_http_klaviyo_sender_e mode, ngx_msec_int_t left);
+static void ngx_http_klaviyo_report_took(
+    ngx_http_klaviyo_account_state_t *state, ngx_msec_t duration);
 static void ngx_http_klaviyo_report_code(ngx_http_klaviyo_sender_t *s,
     ngx_http_klaviyo_verdict_t *verdict);
+static void ngx_http_klaviyo_report_refusals(ngx_http_klaviyo_sender_t *s,
+    ngx_http_klaviyo_answer_t *answer, ngx_http_klaviyo_verdict_t *verdict);
+static ngx_uint_t ngx_http_klaviyo_report_repeated(
+    ngx_http_klaviyo_verdict_t *verdict, ngx_uint_t error);
+static void ngx_http_klaviyo_report_refusal(ngx_http_klaviyo_sender_t *s,
+    ngx_http_klaviyo_refusal_t *refusal);
 static void ngx_http_klaviyo_report_words(ngx_http_klaviyo_sender_t *s,
     ngx_http_klaviyo_answer_t *answer, ngx_str_t *words);
 static ngx_uint_t ngx_http_klaviyo_report_seconds(ngx_msec_t msec);
@@ -35,12 +46,27 @@ ngx_http_klaviyo_report_mode(ngx_http_klaviyo_sender_t *s)
 
     left = s->blocked ? (ngx_msec_int_t) (s->next - ngx_current_msec) : 0;
 
-    s->state->state = s->mode;
-    s->state->retry_at = (left > 0) ? ngx_time()
-                                      + ngx_http_klaviyo_report_seconds(left)
-                                    : 0;
-
+    ngx_http_klaviyo_report_state(s, s->mode, left);
     ngx_http_klaviyo_report_in_flight(s);
+}
+
+
+static void
+ngx_http_klaviyo_report_state(ngx_http_klaviyo_sender_t *s,
+    ngx_http_klaviyo_sender_e mode, ngx_msec_int_t left)
+{
+    ngx_http_klaviyo_account_state_t  *state;
+
+    state = s->state;
+
+    if (state->state != mode || state->since == 0) {
+        state->state = mode;
+        state->since = ngx_time();
+    }
+
+    state->retry_at = (left > 0) ? ngx_time()
+                                   + ngx_http_klaviyo_report_seconds(left)
+                                 : 0;
 }
 
 
@@ -63,8 +89,7 @@ ngx_http_klaviyo_report_throttled(ngx_http_klaviyo_sender_t *s,
         return;
     }
 
-    s->state->state = NGX_HTTP_KLAVIYO_SENDER_THROTTLED;
-    s->state->retry_at = ngx_time() + ngx_http_klaviyo_report_seconds(wait);
+    ngx_http_klaviyo_report_state(s, NGX_HTTP_KLAVIYO_SENDER_THROTTLED, wait);
 }
 
 
@@ -86,16 +111,36 @@ ngx_http_klaviyo_report_answer(ngx_http_klaviyo_sender_t *s,
     if (answer->status) {
         ngx_http_klaviyo_count_n(state, duration, answer->duration);
         ngx_http_klaviyo_count(state, durations);
+        ngx_http_klaviyo_report_took(state, answer->duration);
     }
 
     if (verdict->verdict != NGX_HTTP_KLAVIYO_VERDICT_DONE) {
         state->last_failed = ngx_time();
         ngx_http_klaviyo_report_code(s, verdict);
+        ngx_http_klaviyo_report_refusals(s, answer, verdict);
     }
 
     if (answer->remaining != (ngx_uint_t) -1) {
         state->quota_left = answer->remaining + 1;
     }
+}
+
+
+static void
+ngx_http_klaviyo_report_took(ngx_http_klaviyo_account_state_t *state,
+    ngx_msec_t duration)
+{
+    ngx_uint_t  i;
+
+    static ngx_msec_t  most[] = NGX_HTTP_KLAVIYO_DURATIONS;
+
+    for (i = 0; i < NGX_HTTP_KLAVIYO_NDURATIONS - 1; i++) {
+        if (duration <= most[i]) {
+            break;
+        }
+    }
+
+    ngx_http_klaviyo_count(state, took[i]);
 }
 
 
@@ -130,6 +175,125 @@ ngx_http_klaviyo_report_code(ngx_http_klaviyo_sender_t *s,
 }
 
 
+/*
+ * A repeated unique_id is none.  What libcurl says is of the connection,
+ * Klaviyo's words may quote an event.
+ */
+
+static void
+ngx_http_klaviyo_report_refusals(ngx_http_klaviyo_sender_t *s,
+    ngx_http_klaviyo_answer_t *answer, ngx_http_klaviyo_verdict_t *verdict)
+{
+    ngx_uint_t                  i;
+    ngx_http_klaviyo_error_t   *error;
+    ngx_http_klaviyo_refusal_t  t;
+
+    ngx_memzero(&t, sizeof(ngx_http_klaviyo_refusal_t));
+
+    t.status = answer->status;
+
+    if (verdict->errors == NULL || verdict->errors->nelts == 0) {
+        ngx_cpystrn(t.detail, answer->failure.data,
+                    ngx_min(answer->failure.len + 1, sizeof(t.detail)));
+        ngx_http_klaviyo_report_refusal(s, &t);
+        return;
+    }
+
+    error = verdict->errors->elts;
+
+    ngx_memcpy(t.code, s->state->last_code, sizeof(t.code));
+
+    for (i = 0; i < ngx_min(verdict->errors->nelts,
+                            NGX_HTTP_KLAVIYO_REFUSALS); i++)
+    {
+        if (ngx_http_klaviyo_report_repeated(verdict, i)) {
+            continue;
+        }
+
+        ngx_http_klaviyo_words(t.title, sizeof(t.title), &error[i].title);
+        ngx_http_klaviyo_words(t.detail, sizeof(t.detail), &error[i].detail);
+        ngx_http_klaviyo_words_pointer(t.pointer, sizeof(t.pointer),
+                                       &error[i].pointer);
+
+        ngx_http_klaviyo_report_refusal(s, &t);
+    }
+}
+
+
+static ngx_uint_t
+ngx_http_klaviyo_report_repeated(ngx_http_klaviyo_verdict_t *verdict,
+    ngx_uint_t error)
+{
+    ngx_uint_t                 i;
+    ngx_http_klaviyo_entry_t  *entries;
+
+    if (verdict->entries == NULL) {
+        return verdict->repeated;
+    }
+
+    entries = verdict->entries->elts;
+
+    for (i = 0; i < verdict->entries->nelts; i++) {
+        if (entries[i].error == error) {
+            return entries[i].repeated;
+        }
+    }
+
+    return 0;
+}
+
+
+/* The same once more, or in the place of what is the longest ago */
+
+static void
+ngx_http_klaviyo_report_refusal(ngx_http_klaviyo_sender_t *s,
+    ngx_http_klaviyo_refusal_t *refusal)
+{
+    ngx_uint_t                   i;
+    ngx_http_klaviyo_refusal_t  *t, *oldest;
+
+    oldest = NULL;
+
+    for (i = 0; i < NGX_HTTP_KLAVIYO_REFUSALS; i++) {
+        t = &s->state->refusals[i];
+
+        if (t->count && !t->writing && t->status == refusal->status
+            && ngx_strcmp(t->code, refusal->code) == 0
+            && ngx_strcmp(t->title, refusal->title) == 0
+            && ngx_strcmp(t->detail, refusal->detail) == 0
+            && ngx_strcmp(t->pointer, refusal->pointer) == 0)
+        {
+            t->count++;
+            t->last = ngx_time();
+            t->order = ++s->state->order;
+            return;
+        }
+
+        if (oldest == NULL || t->order < oldest->order) {
+            oldest = t;
+        }
+    }
+
+    /* a process that is killed here leaves what nobody reads */
+
+    oldest->writing = 1;
+    ngx_memory_barrier();
+
+    oldest->count = 1;
+    oldest->order = ++s->state->order;
+    oldest->first = ngx_time();
+    oldest->last = ngx_time();
+    oldest->status = refusal->status;
+    ngx_memcpy(oldest->code, refusal->code, sizeof(refusal->code));
+    ngx_memcpy(oldest->title, refusal->title, sizeof(refusal->title));
+    ngx_memcpy(oldest->detail, refusal->detail, sizeof(refusal->detail));
+    ngx_memcpy(oldest->pointer, refusal->pointer, sizeof(refusal->pointer));
+
+    ngx_memory_barrier();
+    oldest->writing = 0;
+}
+
+
 void
 ngx_http_klaviyo_report_sent(ngx_http_klaviyo_flight_t *flight,
     ngx_http_klaviyo_answer_t *answer)
@@ -139,6 +303,7 @@ ngx_http_klaviyo_report_sent(ngx_http_klaviyo_flight_t *flight,
     s = flight->sender;
 
     s->state->last_sent = ngx_time();
+    s->state->delay = (uint32_t) ngx_current_msec - flight->queued;
 
     if (answer->status >= 200 && answer->status < 300) {
         ngx_http_klaviyo_count_n(s->state, bytes, flight->batch.length);

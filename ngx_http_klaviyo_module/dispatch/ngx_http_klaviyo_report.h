@@ -6,7 +6,7 @@
 /*
  * What a sender lets people know: the account's state in the control zone, for
  * the status page, and lines in the error log.  Never the key, never what an
- * event or an answer holds but Klaviyo's error code.
+ * event or an answer holds but Klaviyo's error code and known words of it.
  */
 
 

@@ -346,6 +346,8 @@ ngx_http_klaviyo_sender_send(ngx_http_klaviyo_sender_t *s)
         return NGX_OK;
     }
 
+    flight->queued = ngx_http_klaviyo_ring_first(ring, slot)->msec;
+
     ngx_http_klaviyo_count(s->state, requests);
 
     if (s->account->dry_run) {

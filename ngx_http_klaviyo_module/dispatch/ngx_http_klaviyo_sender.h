@@ -74,6 +74,8 @@ typedef struct {
     ngx_http_klaviyo_sender_t           *sender;
     ngx_http_klaviyo_call_t             *call;     /* NULL: free */
     ngx_uint_t                           round;    /* when it was sent */
+    uint32_t                             queued;   /* its first event, low bits
+                                                      of ngx_current_msec */
     ngx_msec_t                           since;
 } ngx_http_klaviyo_flight_t;
 

@@ -178,7 +178,7 @@ ngx_http_klaviyo_control_layout(ngx_http_klaviyo_layout_t *layout)
     ngx_memzero(layout, sizeof(ngx_http_klaviyo_layout_t));
 
     ngx_memcpy(layout->magic, "klavctrl", sizeof(layout->magic));
-    layout->version = 1;
+    layout->version = 2;
 
     layout->sizes[0] = sizeof(ngx_http_klaviyo_control_sh_t);
     layout->sizes[1] = sizeof(ngx_http_klaviyo_control_slot_t);

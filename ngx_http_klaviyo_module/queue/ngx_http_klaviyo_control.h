@@ -18,6 +18,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include "ngx_http_klaviyo_counters.h"
+#include "ngx_http_klaviyo_history.h"
 
 
 #define NGX_HTTP_KLAVIYO_CONTROL_NAME    "klaviyo_control"
@@ -43,6 +44,30 @@ typedef enum {
 } ngx_http_klaviyo_sender_e;
 
 
+/* a request took at most so many milliseconds; the last one: all others */
+#define NGX_HTTP_KLAVIYO_DURATIONS                                            \
+    { 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000 }
+
+#define NGX_HTTP_KLAVIYO_NDURATIONS      11
+
+
+/* what Klaviyo said no with, as far as it may be shown; how often */
+typedef struct {
+    ngx_atomic_t                         writing;  /* 1: not to be read */
+    ngx_atomic_t                         count;    /* 0: none */
+    ngx_atomic_t                         order;    /* greater: later */
+    ngx_atomic_t                         first;    /* epoch seconds */
+    ngx_atomic_t                         last;
+    ngx_atomic_t                         status;   /* 0: no answer */
+    u_char                               code[32];
+    u_char                               title[64];
+    u_char                               detail[192];
+    u_char                               pointer[128];
+} ngx_http_klaviyo_refusal_t;
+
+#define NGX_HTTP_KLAVIYO_REFUSALS        8
+
+
 /* one account; written by the background process alone, but "budget" never
  * by two at once: the owner of the account's ring writes it */
 typedef struct {
@@ -50,6 +75,7 @@ typedef struct {
     ngx_atomic_t                         used;
 
     ngx_atomic_t                         state;    /* _sender_e */
+    ngx_atomic_t                         since;    /* epoch seconds */
     ngx_atomic_t                         in_flight;
     ngx_atomic_t                         requests;
     ngx_atomic_t                         retries;
@@ -62,12 +88,21 @@ typedef struct {
     ngx_atomic_t                         retry_at;    /* epoch seconds, or 0 */
     ngx_atomic_t                         quota_left;  /* RateLimit-Remaining
                                                          + 1, 0: unknown */
-    /* request duration, milliseconds: sum and count */
+    /* request duration, milliseconds: sum and count, and how many each took */
     ngx_atomic_t                         duration;
     ngx_atomic_t                         durations;
+    ngx_atomic_t                         took[NGX_HTTP_KLAVIYO_NDURATIONS];
 
-    /* Klaviyo's error code ("invalid"), never its detail */
+    /* milliseconds from the queue to Klaviyo of the oldest event in the batch
+     * that was delivered last */
+    ngx_atomic_t                         delay;
+
+    /* Klaviyo's error code ("invalid"); the last different errors */
     u_char                               last_code[32];
+    ngx_atomic_t                         order;    /* of the last one */
+    ngx_http_klaviyo_refusal_t           refusals[NGX_HTTP_KLAVIYO_REFUSALS];
+
+    ngx_http_klaviyo_history_t           history;
 
     /* the spool: what lies there, counted by the owner of the account's ring;
      * the segment that is read and how far (0: none), the last number of one */

@@ -14,7 +14,7 @@
 #include <poll.h>
 
 
-#define SMALL  (512 * 1024)
+#define SMALL  (1024 * 1024)
 
 
 typedef struct {

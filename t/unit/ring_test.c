@@ -22,7 +22,7 @@
 #define SEED      20260715
 
 /* of the zones */
-#define CONTROL   (256 * 1024)
+#define CONTROL   (768 * 1024)
 #define RING      (64 * 1024)
 
 #define RULES     4

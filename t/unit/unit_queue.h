@@ -16,7 +16,7 @@
 #include "ngx_http_klaviyo_ring.h"
 
 
-#define UNIT_CONTROL_SIZE  (512 * 1024)
+#define UNIT_CONTROL_SIZE  (1024 * 1024)
 #define UNIT_RING_SIZE     (256 * 1024)
 
 /* the slot whose counters the events of a test use */
