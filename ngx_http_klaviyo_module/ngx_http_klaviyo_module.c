@@ -48,6 +48,8 @@ static char *ngx_http_klaviyo_identity(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_klaviyo_ignore(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_http_klaviyo_tail(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 static void ngx_http_klaviyo_compile(ngx_conf_t *cf,
     ngx_http_klaviyo_loc_conf_t *klcf, ngx_http_klaviyo_compile_t *compile);
 static ngx_int_t ngx_http_klaviyo_no_element(
@@ -59,6 +61,8 @@ static char *ngx_http_klaviyo_init_main_conf(ngx_conf_t *cf, void *conf);
 static ngx_int_t ngx_http_klaviyo_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_klaviyo_postconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_klaviyo_init_zones(ngx_conf_t *cf,
+    ngx_http_klaviyo_main_conf_t *kmcf);
+static ngx_int_t ngx_http_klaviyo_init_tail(ngx_conf_t *cf,
     ngx_http_klaviyo_main_conf_t *kmcf);
 static ngx_int_t ngx_http_klaviyo_init_spool(ngx_conf_t *cf,
     ngx_http_klaviyo_main_conf_t *kmcf);
@@ -116,6 +120,13 @@ static ngx_command_t  ngx_http_klaviyo_commands[] = {
       ngx_conf_set_msec_slot,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_http_klaviyo_main_conf_t, drain_timeout),
+      NULL },
+
+    { ngx_string("klaviyo_tail"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_klaviyo_tail,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
       NULL },
 
     { ngx_string("klaviyo_use_account"),
@@ -385,6 +396,40 @@ ngx_http_klaviyo_spool_queue(ngx_conf_t *cf, ngx_str_t *value)
                            "\"off\"", value);
         return NGX_CONF_ERROR;
     }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_klaviyo_tail(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_klaviyo_main_conf_t *kmcf = conf;
+
+    ssize_t     size;
+    ngx_str_t  *value;
+
+    if (kmcf->tail_size != NGX_CONF_UNSET_SIZE) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "off") == 0) {
+        kmcf->tail_size = 0;
+        return NGX_CONF_OK;
+    }
+
+    size = ngx_parse_size(&value[1]);
+
+    if (size < NGX_HTTP_KLAVIYO_TAIL_MIN || size > NGX_HTTP_KLAVIYO_TAIL_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid size \"%V\", it must be from 128k to 64m, "
+                           "or \"off\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    kmcf->tail_size = size;
 
     return NGX_CONF_OK;
 }
@@ -732,6 +777,7 @@ ngx_http_klaviyo_create_main_conf(ngx_conf_t *cf)
      *
      *     kmcf->control = NULL;
      *     kmcf->needs = 0;
+     *     kmcf->tail = NULL;
      *     kmcf->spool = NULL;
      *     kmcf->levels = 0;
      *     kmcf->http = NULL;
@@ -754,6 +800,7 @@ ngx_http_klaviyo_create_main_conf(ngx_conf_t *cf)
     }
 
     kmcf->drain_timeout = NGX_CONF_UNSET_MSEC;
+    kmcf->tail_size = NGX_CONF_UNSET_SIZE;
 
     ngx_str_set(&kmcf->rings, NGX_HTTP_KLAVIYO_RING_FILE_PATH);
 
@@ -766,6 +813,7 @@ ngx_http_klaviyo_init_main_conf(ngx_conf_t *cf, void *conf)
 {
     ngx_http_klaviyo_main_conf_t *kmcf = conf;
 
+    ngx_conf_init_size_value(kmcf->tail_size, 0);
     ngx_conf_init_msec_value(kmcf->drain_timeout, 3000);
 
     return NGX_CONF_OK;
@@ -883,6 +931,32 @@ ngx_http_klaviyo_init_zones(ngx_conf_t *cf, ngx_http_klaviyo_main_conf_t *kmcf)
         account[i]->ring->zone = zone;
         account[i]->ring->control = kmcf->control;
     }
+
+    return kmcf->tail_size ? ngx_http_klaviyo_init_tail(cf, kmcf) : NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_klaviyo_init_tail(ngx_conf_t *cf, ngx_http_klaviyo_main_conf_t *kmcf)
+{
+    ngx_str_t        name;
+    ngx_shm_zone_t  *zone;
+
+    kmcf->tail = ngx_pcalloc(cf->pool, sizeof(ngx_http_klaviyo_tail_t));
+    if (kmcf->tail == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_str_set(&name, NGX_HTTP_KLAVIYO_TAIL_NAME);
+
+    zone = ngx_shared_memory_add(cf, &name, kmcf->tail_size,
+                                 &ngx_http_klaviyo_module);
+    if (zone == NULL) {
+        return NGX_ERROR;
+    }
+
+    zone->init = ngx_http_klaviyo_tail_init_zone;
+    zone->data = kmcf->tail;
 
     return NGX_OK;
 }
@@ -1249,6 +1323,8 @@ ngx_http_klaviyo_init_module(ngx_cycle_t *cycle)
     }
 
     ngx_http_klaviyo_host.dispatcher.control = kmcf->control;
+    ngx_http_klaviyo_host.dispatcher.second = ngx_http_klaviyo_collect_second;
+    ngx_http_klaviyo_host.dispatcher.data = kmcf;
     ngx_http_klaviyo_host.dispatcher.accounts = &kmcf->lanes;
     ngx_http_klaviyo_host.dispatcher.log = cycle->log;
     ngx_http_klaviyo_host.drain_timeout = kmcf->drain_timeout;

@@ -17,6 +17,7 @@
 #include <ngx_http.h>
 #include "ngx_http_klaviyo_account.h"
 #include "ngx_http_klaviyo_rule.h"
+#include "ngx_http_klaviyo_tail.h"
 
 
 typedef struct ngx_http_klaviyo_loc_conf_s  ngx_http_klaviyo_loc_conf_t;
@@ -31,6 +32,8 @@ typedef struct {
 
     ngx_http_klaviyo_control_t          *control;
     ngx_uint_t                           needs;    /* of all levels */
+    ngx_http_klaviyo_tail_t             *tail;     /* NULL: off */
+    size_t                               tail_size;
     ngx_path_t                          *spool;
     ngx_str_t                            rings;    /* of rings, as files are;
                                                       empty: they aren't */

@@ -90,6 +90,7 @@ sub run {
 
     write_shop($t, http => <<'EOH', accounts => <<'EOC', rule => <<'EOR');
     map $arg_n $unused { default 1; }
+    klaviyo_tail 256k;
 EOH
         klaviyo_account two {
             api_key  file:%%TESTDIR%%/key;
@@ -131,6 +132,13 @@ EOR
 
     like($page, qr/"last_code": "not_?authenticated"/, "$level: status");
     unlike($page, qr/$personal|5ecr3tk3y/, "$level: of nobody");
+
+    for my $form (qw(html prometheus ndjson)) {
+        my $body = $t->get("/klaviyo?format=$form")->body();
+
+        cmp_ok(length $body, '>', 1000, "$level: $form");
+        unlike($body, qr/$personal|5ecr3tk3y/, "$level: $form: of nobody");
+    }
 
     for my $arguments ([ '-t' ], [ '-T' ]) {
         my ($code, $said) = $t->nginx(@$arguments);

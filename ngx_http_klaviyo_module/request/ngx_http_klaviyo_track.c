@@ -12,6 +12,7 @@
 #include "ngx_http_klaviyo_request.h"
 #include "ngx_http_klaviyo_identity.h"
 #include "ngx_http_klaviyo_noise.h"
+#include "ngx_http_klaviyo_watch.h"
 #include <ngx_md5.h>
 
 
@@ -71,6 +72,10 @@ static void ngx_http_klaviyo_track_skip(ngx_http_klaviyo_track_t *t,
     ngx_uint_t reason);
 static void ngx_http_klaviyo_track_drop(ngx_http_klaviyo_track_t *t,
     ngx_uint_t reason);
+static void ngx_http_klaviyo_track_dropped(ngx_http_klaviyo_track_t *t,
+    ngx_uint_t reason);
+static void ngx_http_klaviyo_track_watch(ngx_http_klaviyo_track_t *t,
+    char *outcome, ngx_str_t *reason, ngx_http_klaviyo_event_t *event);
 static void ngx_http_klaviyo_track_result(ngx_http_klaviyo_track_t *t,
     char *outcome, ngx_str_t *reason);
 static ngx_int_t ngx_http_klaviyo_track_profile(ngx_http_klaviyo_track_t *t,
@@ -510,6 +515,12 @@ ngx_http_klaviyo_track_skip(ngx_http_klaviyo_track_t *t, ngx_uint_t reason)
 
     ngx_http_klaviyo_track_result(t, "skipped:",
                                   &ngx_http_klaviyo_skip_names[reason]);
+
+    if (t->conf->tail) {
+        ngx_http_klaviyo_track_watch(t, "skipped",
+                                     &ngx_http_klaviyo_skip_names[reason],
+                                     NULL);
+    }
 }
 
 
@@ -519,8 +530,53 @@ ngx_http_klaviyo_track_drop(ngx_http_klaviyo_track_t *t, ngx_uint_t reason)
     ngx_http_klaviyo_count(t->counters, seen);
     ngx_http_klaviyo_count(t->counters, dropped[reason]);
 
+    ngx_http_klaviyo_track_dropped(t, reason);
+}
+
+
+/* The ring has counted it already */
+
+static void
+ngx_http_klaviyo_track_dropped(ngx_http_klaviyo_track_t *t, ngx_uint_t reason)
+{
+    static char  *why[] = {
+        "the queue is full", "it is larger than a batch may be", "no memory"
+    };
+
     ngx_http_klaviyo_track_result(t, "dropped:",
                                   &ngx_http_klaviyo_drop_names[reason]);
+
+    if (t->conf->tail) {
+        ngx_http_klaviyo_track_watch(t, "dropped",
+                                     &ngx_http_klaviyo_drop_names[reason],
+                                     NULL);
+    }
+
+    if (ngx_http_klaviyo_control_tell(t->conf->control)) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "klaviyo account \"%V\": %s, "
+                      "%uA events of \"%V\" dropped so far",
+                      &t->account->name, why[reason],
+                      t->counters->dropped[reason], &t->rule->metric);
+    }
+}
+
+
+static void
+ngx_http_klaviyo_track_watch(ngx_http_klaviyo_track_t *t, char *outcome,
+    ngx_str_t *reason, ngx_http_klaviyo_event_t *event)
+{
+    ngx_http_klaviyo_watch_t  watch;
+
+    watch.ctx = t->ctx;
+    watch.rule = t->rule;
+    watch.account = t->account;
+    watch.slot = t->slot;
+    watch.outcome = outcome;
+    watch.reason = reason;
+    watch.event = event;
+
+    ngx_http_klaviyo_watch(t->conf->tail, &watch);
 }
 
 
@@ -1026,26 +1082,19 @@ ngx_http_klaviyo_track_queue(ngx_http_klaviyo_track_t *t,
         }
 
         ngx_http_klaviyo_control_wake(t->conf->control);
-        return;
 
-    case NGX_DECLINED:
-        ngx_http_klaviyo_track_result(t, "dropped:",
-                  &ngx_http_klaviyo_drop_names[NGX_HTTP_KLAVIYO_DROP_FULL]);
-
-        if (ngx_http_klaviyo_control_tell(t->conf->control)) {
-            ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                          "klaviyo account \"%V\": the queue is full, "
-                          "%uA events of \"%V\" dropped so far",
-                          &t->account->name,
-                          t->counters->dropped[NGX_HTTP_KLAVIYO_DROP_FULL],
-                          &t->rule->metric);
+        if (t->conf->tail) {
+            ngx_http_klaviyo_track_watch(t, "queued", NULL, event);
         }
 
         return;
 
+    case NGX_DECLINED:
+        ngx_http_klaviyo_track_dropped(t, NGX_HTTP_KLAVIYO_DROP_FULL);
+        return;
+
     default: /* NGX_ABORT */
-        ngx_http_klaviyo_track_result(t, "dropped:",
-             &ngx_http_klaviyo_drop_names[NGX_HTTP_KLAVIYO_DROP_TOO_LARGE]);
+        ngx_http_klaviyo_track_dropped(t, NGX_HTTP_KLAVIYO_DROP_TOO_LARGE);
         return;
     }
 }

@@ -4,71 +4,97 @@
  */
 
 /*
- * klaviyo_status: JSON, for programs and for people who read JSON.  Nothing in
- * it tells who a visitor is or what the key is.
- *
- *     version, nginx, module, time, generation
- *     dispatcher   pid, alive, heartbeat, starts, crashes
- *     accounts     by name: state, what was sent and answered, the queue,
- *                  "events" of all rules, and each rule with its "events";
- *                  "profiles" and "subscriptions", if there are such lanes,
- *                  with the same in them
- *     total        "events" of all rules, those that a reload removed too
+ * klaviyo_status: which form is asked for, by ?format= or by Accept, and its
+ * headers.
  */
 
 
-#include "ngx_http_klaviyo_module.h"
-#include "ngx_http_klaviyo_request.h"
 #include "ngx_http_klaviyo_status.h"
-#include "ngx_http_klaviyo_version.h"
+#include "ngx_http_klaviyo_page.h"
 
 
-/* a heartbeat is due each second */
-#define NGX_HTTP_KLAVIYO_ALIVE           5
+typedef ngx_int_t (*ngx_http_klaviyo_status_pt)(
+    ngx_http_klaviyo_view_t *view, ngx_http_klaviyo_output_t *out);
+
+
+typedef struct {
+    ngx_str_t                            name;
+    ngx_str_t                            type;
+    ngx_http_klaviyo_status_pt           handler;
+} ngx_http_klaviyo_format_t;
+
+
+typedef struct {
+    ngx_str_t                            name;
+    ngx_str_t                            value;
+} ngx_http_klaviyo_header_t;
 
 
 static ngx_int_t ngx_http_klaviyo_status_handler(ngx_http_request_t *r);
+static ngx_http_klaviyo_format_t *ngx_http_klaviyo_status_format(
+    ngx_http_request_t *r);
+static ngx_int_t ngx_http_klaviyo_status_headers(ngx_http_request_t *r,
+    ngx_http_klaviyo_header_t *header);
 static ngx_int_t ngx_http_klaviyo_status_send(ngx_http_request_t *r,
-    json_t *status);
-static json_t *ngx_http_klaviyo_status_json(
-    ngx_http_klaviyo_main_conf_t *kmcf);
-static json_t *ngx_http_klaviyo_status_dispatcher(
-    ngx_http_klaviyo_control_t *control);
-static json_t *ngx_http_klaviyo_status_account(
-    ngx_http_klaviyo_main_conf_t *kmcf, ngx_http_klaviyo_account_t *account);
-static void ngx_http_klaviyo_status_lanes(ngx_http_klaviyo_main_conf_t *kmcf,
-    ngx_http_klaviyo_account_t *account, json_t *json);
-static void ngx_http_klaviyo_status_sender(json_t *json,
-    ngx_http_klaviyo_account_state_t *state);
-static json_t *ngx_http_klaviyo_status_queue(ngx_http_klaviyo_ring_t *ring);
-static json_t *ngx_http_klaviyo_status_spool(
-    ngx_http_klaviyo_account_state_t *state);
-static json_t *ngx_http_klaviyo_status_rules(
-    ngx_http_klaviyo_main_conf_t *kmcf, ngx_http_klaviyo_account_t *account,
-    ngx_http_klaviyo_counters_t *sum);
-static json_t *ngx_http_klaviyo_status_rule(ngx_http_klaviyo_rule_t *rule,
-    ngx_http_klaviyo_counters_t *counters);
-static json_t *ngx_http_klaviyo_status_events(
-    ngx_http_klaviyo_counters_t *counters);
-static json_t *ngx_http_klaviyo_status_reasons(ngx_str_t *names,
-    ngx_atomic_t *counts, ngx_uint_t n);
-static void ngx_http_klaviyo_status_add(ngx_http_klaviyo_counters_t *sum,
-    ngx_http_klaviyo_counters_t *counters);
-static json_t *ngx_http_klaviyo_status_time(time_t sec);
-static json_t *ngx_http_klaviyo_status_string(ngx_str_t *s);
+    ngx_http_klaviyo_format_t *format, ngx_http_klaviyo_output_t *out);
 
 
-static char  *ngx_http_klaviyo_states[] = {
-    "ok", "throttled", "backoff", "stopped"
-};
+static ngx_http_klaviyo_format_t  ngx_http_klaviyo_formats[] = {
 
-static char  *ngx_http_klaviyo_answers[] = {
-    "none", "1xx", "2xx", "3xx", "4xx", "5xx"
+    { ngx_string("json"),
+      ngx_string("application/json"),
+      ngx_http_klaviyo_status_json },
+
+    { ngx_string("html"),
+      ngx_string("text/html; charset=utf-8"),
+      ngx_http_klaviyo_status_page },
+
+    { ngx_string("prometheus"),
+      ngx_string("text/plain; version=0.0.4; charset=utf-8"),
+      ngx_http_klaviyo_status_prometheus },
+
+    { ngx_string("ndjson"),
+      ngx_string("application/x-ndjson"),
+      ngx_http_klaviyo_status_tail },
+
+    { ngx_null_string, ngx_null_string, NULL }
 };
 
 
-#define ngx_http_klaviyo_status_set(json, name, n)                            \
-    (void) json_object_set_new(json, name, json_integer((json_int_t) (n)))
+/* of Accept; each with its format below */
+
+static ngx_str_t  ngx_http_klaviyo_status_types[] = {
+    ngx_string("application/json"),
+    ngx_string("text/html"),
+    ngx_string("text/plain"),
+    ngx_string("application/x-ndjson"),
+    ngx_string("application/openmetrics-text"),
+    ngx_string("application/xhtml+xml"),
+    ngx_null_string
+};
+
+static ngx_uint_t  ngx_http_klaviyo_status_of_type[] = { 0, 1, 2, 3, 2, 1 };
+
+
+static ngx_http_klaviyo_header_t  ngx_http_klaviyo_status_all[] = {
+    { ngx_string("Cache-Control"), ngx_string("no-store") },
+    { ngx_string("Vary"), ngx_string("Accept") },
+    { ngx_string("X-Content-Type-Options"), ngx_string("nosniff") },
+    { ngx_null_string, ngx_null_string }
+};
+
+
+static ngx_http_klaviyo_header_t  ngx_http_klaviyo_status_html[] = {
+    { ngx_string("Content-Security-Policy"),
+      ngx_string("default-src 'none'; "
+                 "style-src 'sha256-" NGX_HTTP_KLAVIYO_PAGE_STYLE "'; "
+                 "script-src 'sha256-" NGX_HTTP_KLAVIYO_PAGE_SCRIPT "'; "
+                 "connect-src 'self'; img-src data:; base-uri 'none'; "
+                 "form-action 'none'; frame-ancestors 'none'") },
+    { ngx_string("Referrer-Policy"), ngx_string("no-referrer") },
+    { ngx_string("X-Frame-Options"), ngx_string("DENY") },
+    { ngx_null_string, ngx_null_string }
+};
 
 
 char *
@@ -86,8 +112,10 @@ ngx_http_klaviyo_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static ngx_int_t
 ngx_http_klaviyo_status_handler(ngx_http_request_t *r)
 {
-    json_t                        *status;
     ngx_int_t                      rc;
+    ngx_http_klaviyo_view_t       *view;
+    ngx_http_klaviyo_format_t     *format;
+    ngx_http_klaviyo_output_t      out;
     ngx_http_klaviyo_main_conf_t  *kmcf;
 
     if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
@@ -100,48 +128,138 @@ ngx_http_klaviyo_status_handler(ngx_http_request_t *r)
         return rc;
     }
 
+    format = ngx_http_klaviyo_status_format(r);
+    if (format == NULL) {
+        return NGX_HTTP_BAD_REQUEST;
+    }
+
     kmcf = ngx_http_get_module_main_conf(r, ngx_http_klaviyo_module);
 
-    status = ngx_http_klaviyo_status_json(kmcf);
-    if (status == NULL) {
+    view = ngx_http_klaviyo_collect(r->pool, kmcf);
+    if (view == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    rc = ngx_http_klaviyo_status_send(r, status);
+    ngx_memzero(&out, sizeof(ngx_http_klaviyo_output_t));
+    out.pool = r->pool;
 
-    json_decref(status);
+    if (format->handler(view, &out) != NGX_OK || out.failed
+        || ngx_http_klaviyo_status_headers(r, ngx_http_klaviyo_status_all)
+           != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
-    return rc;
+    if (format->handler == ngx_http_klaviyo_status_page
+        && ngx_http_klaviyo_status_headers(r, ngx_http_klaviyo_status_html)
+           != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_klaviyo_status_send(r, format, &out);
+}
+
+
+/* NULL: a format that there isn't */
+
+static ngx_http_klaviyo_format_t *
+ngx_http_klaviyo_status_format(ngx_http_request_t *r)
+{
+    ngx_str_t                   value;
+    ngx_uint_t                  i, best, weight;
+    ngx_list_part_t            *part;
+    ngx_table_elt_t            *header;
+    ngx_http_klaviyo_format_t  *format;
+
+    format = ngx_http_klaviyo_formats;
+
+    if (ngx_http_arg(r, (u_char *) "format", 6, &value) == NGX_OK) {
+
+        for (i = 0; format[i].name.len; i++) {
+            if (value.len == format[i].name.len
+                && ngx_strncmp(value.data, format[i].name.data, value.len) == 0)
+            {
+                return &format[i];
+            }
+        }
+
+        return NULL;
+    }
+
+    best = 0;
+    weight = 0;
+
+    /* nginx keeps a pointer to Accept in some builds only */
+
+    part = &r->headers_in.headers.part;
+    header = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                break;
+            }
+
+            part = part->next;
+            header = part->elts;
+            i = 0;
+        }
+
+        if (header[i].key.len == 6
+            && ngx_strncasecmp(header[i].key.data, (u_char *) "accept", 6) == 0)
+        {
+            ngx_http_klaviyo_status_accept(&header[i].value,
+                                           ngx_http_klaviyo_status_types,
+                                           &best, &weight);
+        }
+    }
+
+    return &format[ngx_http_klaviyo_status_of_type[best]];
 }
 
 
 static ngx_int_t
-ngx_http_klaviyo_status_send(ngx_http_request_t *r, json_t *status)
+ngx_http_klaviyo_status_headers(ngx_http_request_t *r,
+    ngx_http_klaviyo_header_t *header)
 {
-    size_t        size;
-    ngx_int_t     rc;
-    ngx_buf_t    *b;
-    ngx_chain_t   out;
+    ngx_table_elt_t  *h;
 
-    size = json_dumpb(status, NULL, 0, JSON_INDENT(2));
+    for ( /* void */ ; header->name.len; header++) {
 
-    b = ngx_create_temp_buf(r->pool, size + 1);
-    if (b == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        h = ngx_list_push(&r->headers_out.headers);
+        if (h == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_memzero(h, sizeof(ngx_table_elt_t));
+
+        h->hash = 1;
+        h->key = header->name;
+        h->value = header->value;
     }
 
-    b->last += json_dumpb(status, (char *) b->pos, size, JSON_INDENT(2));
-    *b->last++ = LF;
+    return NGX_OK;
+}
 
-    b->last_buf = (r == r->main);
-    b->last_in_chain = 1;
 
-    ngx_str_set(&r->headers_out.content_type, "application/json");
-    r->headers_out.content_type_len = r->headers_out.content_type.len;
+static ngx_int_t
+ngx_http_klaviyo_status_send(ngx_http_request_t *r,
+    ngx_http_klaviyo_format_t *format, ngx_http_klaviyo_output_t *out)
+{
+    ngx_int_t  rc;
+
+    r->headers_out.content_type = format->type;
+    r->headers_out.content_type_len = format->type.len;
     r->headers_out.content_type_lowcase = NULL;
 
     r->headers_out.status = NGX_HTTP_OK;
-    r->headers_out.content_length_n = b->last - b->pos;
+    r->headers_out.content_length_n = out->length;
+
+    if (out->first == NULL) {
+        r->header_only = 1;
+    }
 
     rc = ngx_http_send_header(r);
 
@@ -149,366 +267,8 @@ ngx_http_klaviyo_status_send(ngx_http_request_t *r, json_t *status)
         return rc;
     }
 
-    out.buf = b;
-    out.next = NULL;
+    out->last->buf->last_buf = (r == r->main);
+    out->last->buf->last_in_chain = 1;
 
-    return ngx_http_output_filter(r, &out);
-}
-
-
-static json_t *
-ngx_http_klaviyo_status_json(ngx_http_klaviyo_main_conf_t *kmcf)
-{
-    json_t                        *json, *accounts;
-    ngx_uint_t                     i;
-    ngx_http_klaviyo_account_t   **account;
-    ngx_http_klaviyo_counters_t    total;
-
-    json = json_object();
-    accounts = json_object();
-
-    if (json == NULL || accounts == NULL) {
-        json_decref(json);
-        json_decref(accounts);
-        return NULL;
-    }
-
-    ngx_http_klaviyo_status_set(json, "version", 1);
-    (void) json_object_set_new(json, "nginx", json_string(NGINX_VERSION));
-    (void) json_object_set_new(json, "module",
-                               json_string(NGX_HTTP_KLAVIYO_VERSION));
-    (void) json_object_set_new(json, "time",
-                               ngx_http_klaviyo_status_time(ngx_time()));
-    (void) json_object_set_new(json, "accounts", accounts);
-
-    if (kmcf->control == NULL) {
-        return json;
-    }
-
-    ngx_http_klaviyo_status_set(json, "generation", kmcf->control->generation);
-    (void) json_object_set_new(json, "dispatcher",
-                         ngx_http_klaviyo_status_dispatcher(kmcf->control));
-
-    account = kmcf->accounts.elts;
-
-    for (i = 0; i < kmcf->accounts.nelts; i++) {
-        (void) json_object_setn_new_nocheck(accounts,
-                          (char *) account[i]->name.data, account[i]->name.len,
-                          ngx_http_klaviyo_status_account(kmcf, account[i]));
-    }
-
-    ngx_http_klaviyo_control_total(kmcf->control, &total);
-
-    (void) json_object_set_new(json, "total",
-                               ngx_http_klaviyo_status_events(&total));
-
-    return json;
-}
-
-
-static json_t *
-ngx_http_klaviyo_status_dispatcher(ngx_http_klaviyo_control_t *control)
-{
-    json_t      *json;
-    time_t       beat;
-    ngx_pid_t    pid;
-    ngx_uint_t   starts, crashes;
-
-    json = json_object();
-
-    ngx_http_klaviyo_control_health(control, &pid, &beat, &starts, &crashes);
-
-    ngx_http_klaviyo_status_set(json, "pid", pid);
-    (void) json_object_set_new(json, "alive",
-                     json_boolean(pid && ngx_time() - beat
-                                         <= NGX_HTTP_KLAVIYO_ALIVE));
-    (void) json_object_set_new(json, "heartbeat",
-                               ngx_http_klaviyo_status_time(beat));
-    ngx_http_klaviyo_status_set(json, "starts", starts);
-    ngx_http_klaviyo_status_set(json, "crashes", crashes);
-
-    return json;
-}
-
-
-static json_t *
-ngx_http_klaviyo_status_account(ngx_http_klaviyo_main_conf_t *kmcf,
-    ngx_http_klaviyo_account_t *account)
-{
-    json_t                            *json, *rules;
-    ngx_http_klaviyo_counters_t        sum;
-    ngx_http_klaviyo_account_state_t  *state;
-
-    json = json_object();
-
-    state = ngx_http_klaviyo_control_account(kmcf->control, account->key);
-
-    if (state) {
-        ngx_http_klaviyo_status_sender(json, state);
-    }
-
-    ngx_memzero(&sum, sizeof(ngx_http_klaviyo_counters_t));
-
-    rules = ngx_http_klaviyo_status_rules(kmcf, account, &sum);
-
-    (void) json_object_set_new(json, "dry_run",
-                               json_boolean(account->dry_run));
-    (void) json_object_set_new(json, "queue",
-                               ngx_http_klaviyo_status_queue(account->ring));
-    (void) json_object_set_new(json, "spool",
-                               state ? ngx_http_klaviyo_status_spool(state)
-                                     : json_null());
-    (void) json_object_set_new(json, "events",
-                               ngx_http_klaviyo_status_events(&sum));
-    (void) json_object_set_new(json, "rules", rules);
-
-    if (account->lane == NGX_HTTP_KLAVIYO_EVENTS) {
-        ngx_http_klaviyo_status_lanes(kmcf, account, json);
-    }
-
-    return json;
-}
-
-
-static void
-ngx_http_klaviyo_status_lanes(ngx_http_klaviyo_main_conf_t *kmcf,
-    ngx_http_klaviyo_account_t *account, json_t *json)
-{
-    ngx_uint_t  lane;
-
-    for (lane = NGX_HTTP_KLAVIYO_PROFILES;
-         lane < NGX_HTTP_KLAVIYO_LANES;
-         lane++)
-    {
-        if (account->lanes[lane]) {
-            (void) json_object_set_new(json,
-                       (char *) ngx_http_klaviyo_lane_names[lane].data,
-                       ngx_http_klaviyo_status_account(kmcf,
-                                                       account->lanes[lane]));
-        }
-    }
-}
-
-
-static void
-ngx_http_klaviyo_status_sender(json_t *json,
-    ngx_http_klaviyo_account_state_t *state)
-{
-    json_t      *answers;
-    ngx_uint_t   i;
-
-    (void) json_object_set_new(json, "state",
-                        json_string(ngx_http_klaviyo_states[state->state]));
-    ngx_http_klaviyo_status_set(json, "in_flight", state->in_flight);
-    ngx_http_klaviyo_status_set(json, "requests", state->requests);
-    ngx_http_klaviyo_status_set(json, "retries", state->retries);
-    ngx_http_klaviyo_status_set(json, "bytes", state->bytes);
-
-    answers = json_object();
-
-    for (i = 0; i < 6; i++) {
-        ngx_http_klaviyo_status_set(answers, ngx_http_klaviyo_answers[i],
-                                    state->answers[i]);
-    }
-
-    (void) json_object_set_new(json, "answers", answers);
-
-    ngx_http_klaviyo_status_set(json, "duration_ms", state->duration);
-    ngx_http_klaviyo_status_set(json, "last_status", state->last_status);
-    (void) json_object_set_new(json, "last_code",
-                               json_string((char *) state->last_code));
-    (void) json_object_set_new(json, "last_sent",
-                           ngx_http_klaviyo_status_time(state->last_sent));
-    (void) json_object_set_new(json, "last_failed",
-                           ngx_http_klaviyo_status_time(state->last_failed));
-    (void) json_object_set_new(json, "retry_at",
-                           ngx_http_klaviyo_status_time(state->retry_at));
-    (void) json_object_set_new(json, "quota_left",
-                   state->quota_left ? json_integer(state->quota_left - 1)
-                                     : json_null());
-}
-
-
-static json_t *
-ngx_http_klaviyo_status_queue(ngx_http_klaviyo_ring_t *ring)
-{
-    json_t                        *json;
-    ngx_http_klaviyo_ring_stat_t   stat;
-
-    json = json_object();
-
-    ngx_http_klaviyo_ring_stat(ring, &stat);
-
-    ngx_http_klaviyo_status_set(json, "size", stat.size);
-    ngx_http_klaviyo_status_set(json, "used", stat.used);
-    ngx_http_klaviyo_status_set(json, "events", stat.events);
-    ngx_http_klaviyo_status_set(json, "unclaimed", stat.unclaimed);
-    ngx_http_klaviyo_status_set(json, "oldest_ms", stat.oldest);
-
-    return json;
-}
-
-
-static json_t *
-ngx_http_klaviyo_status_spool(ngx_http_klaviyo_account_state_t *state)
-{
-    json_t  *json;
-
-    json = json_object();
-
-    ngx_http_klaviyo_status_set(json, "bytes", state->spool_bytes);
-    ngx_http_klaviyo_status_set(json, "segments", state->spool_segments);
-    (void) json_object_set_new(json, "oldest",
-                          ngx_http_klaviyo_status_time(state->spool_oldest));
-
-    return json;
-}
-
-
-static json_t *
-ngx_http_klaviyo_status_rules(ngx_http_klaviyo_main_conf_t *kmcf,
-    ngx_http_klaviyo_account_t *account, ngx_http_klaviyo_counters_t *sum)
-{
-    json_t                        *rules;
-    ngx_uint_t                     i, slot;
-    ngx_http_klaviyo_rule_t      **rule;
-    ngx_http_klaviyo_counters_t   *counters;
-
-    rules = json_array();
-    rule = kmcf->rules.elts;
-
-    for (i = 0; i < kmcf->rules.nelts; i++) {
-
-        if (rule[i]->lane != account->lane
-            || (rule[i]->account
-                && rule[i]->account->lanes[account->lane] != account))
-        {
-            continue;
-        }
-
-        slot = ngx_http_klaviyo_rule_slot(kmcf->control, rule[i], account);
-        counters = ngx_http_klaviyo_control_counters(kmcf->control, slot);
-
-        ngx_http_klaviyo_status_add(sum, counters);
-
-        (void) json_array_append_new(rules,
-                           ngx_http_klaviyo_status_rule(rule[i], counters));
-    }
-
-    return rules;
-}
-
-
-static json_t *
-ngx_http_klaviyo_status_rule(ngx_http_klaviyo_rule_t *rule,
-    ngx_http_klaviyo_counters_t *counters)
-{
-    json_t  *json;
-
-    json = json_object();
-
-    (void) json_object_set_new(json, "metric",
-                               ngx_http_klaviyo_status_string(&rule->metric));
-    (void) json_object_set_new(json, "routes",
-                               ngx_http_klaviyo_status_string(&rule->text));
-    (void) json_object_set_new(json, "file",
-                               ngx_http_klaviyo_status_string(&rule->file));
-    ngx_http_klaviyo_status_set(json, "line", rule->line);
-    (void) json_object_set_new(json, "events",
-                               ngx_http_klaviyo_status_events(counters));
-
-    return json;
-}
-
-
-static json_t *
-ngx_http_klaviyo_status_events(ngx_http_klaviyo_counters_t *counters)
-{
-    json_t  *json;
-
-    json = json_object();
-
-    ngx_http_klaviyo_status_set(json, "seen", counters->seen);
-    ngx_http_klaviyo_status_set(json, "restored", counters->restored);
-    ngx_http_klaviyo_status_set(json, "sent", counters->sent);
-    (void) json_object_set_new(json, "skipped",
-                   ngx_http_klaviyo_status_reasons(ngx_http_klaviyo_skip_names,
-                                                   counters->skipped,
-                                                   NGX_HTTP_KLAVIYO_SKIP_N));
-    (void) json_object_set_new(json, "dropped",
-                   ngx_http_klaviyo_status_reasons(ngx_http_klaviyo_drop_names,
-                                                   counters->dropped,
-                                                   NGX_HTTP_KLAVIYO_DROP_N));
-    ngx_http_klaviyo_status_set(json, "damaged", counters->damaged);
-    ngx_http_klaviyo_status_set(json, "queued", counters->queued);
-    ngx_http_klaviyo_status_set(json, "spooled", counters->spooled);
-    ngx_http_klaviyo_status_set(json, "dead", counters->dead);
-    ngx_http_klaviyo_status_set(json, "limited", counters->limited);
-    ngx_http_klaviyo_status_set(json, "bad_ids", counters->bad_ids);
-
-    return json;
-}
-
-
-static json_t *
-ngx_http_klaviyo_status_reasons(ngx_str_t *names, ngx_atomic_t *counts,
-    ngx_uint_t n)
-{
-    json_t      *json;
-    ngx_uint_t   i;
-
-    json = json_object();
-
-    for (i = 0; i < n; i++) {
-        ngx_http_klaviyo_status_set(json, (char *) names[i].data, counts[i]);
-    }
-
-    return json;
-}
-
-
-static void
-ngx_http_klaviyo_status_add(ngx_http_klaviyo_counters_t *sum,
-    ngx_http_klaviyo_counters_t *counters)
-{
-    ngx_uint_t     i;
-    ngx_atomic_t  *to, *from;
-
-    /* nothing but counters is in it */
-
-    to = (ngx_atomic_t *) sum;
-    from = (ngx_atomic_t *) counters;
-
-    for (i = 0; i < sizeof(*sum) / sizeof(ngx_atomic_t); i++) {
-        to[i] += from[i];
-    }
-}
-
-
-static json_t *
-ngx_http_klaviyo_status_time(time_t sec)
-{
-    size_t  len;
-    u_char  buf[32];
-
-    if (sec == 0) {
-        return json_null();
-    }
-
-    len = ngx_http_klaviyo_date_format(buf, sec, 0);
-
-    return json_stringn((char *) buf, len);
-}
-
-
-/* Names and patterns are what the user wrote, in whatever encoding. */
-
-static json_t *
-ngx_http_klaviyo_status_string(ngx_str_t *s)
-{
-    json_t  *json;
-
-    json = json_stringn((char *) s->data, s->len);
-
-    return json ? json : json_string("(not UTF-8)");
+    return ngx_http_output_filter(r, out->first);
 }
