@@ -80,7 +80,7 @@ sub context {
 
     return 'main' if $first =~ /\A(?:load_module|events|http|user|env)\z/;
     return 'http' if $first =~ /\A(?:klaviyo_account|klaviyo_spool|log_format
-        |klaviyo_drain_timeout|map|geo|split_clients|upstream|server)\z/x;
+        |klaviyo_tail|klaviyo_drain_timeout|map|geo|split_clients|upstream|server)\z/x;
     return 'rule' if $first =~ /\A(?:route|when|any|let|property|object|items
         |each|profile|value|currency|time|unique_id|once)\z/x;
 

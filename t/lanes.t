@@ -286,7 +286,7 @@ sub line {
 }
 
 
-sub lane { return account($_[0])->{$_[1]} }
+sub lane { return status($_[0])->{accounts}{"shop+$_[1]"} }
 
 
 sub came {

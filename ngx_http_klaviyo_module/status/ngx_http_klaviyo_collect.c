@@ -27,6 +27,8 @@ static ngx_int_t ngx_http_klaviyo_collect_newer(const void *one,
     const void *two);
 static ngx_int_t ngx_http_klaviyo_collect_rules(ngx_pool_t *pool,
     ngx_http_klaviyo_main_conf_t *kmcf, ngx_http_klaviyo_account_view_t *av);
+static ngx_uint_t ngx_http_klaviyo_collect_meets(ngx_http_klaviyo_rule_t *rule,
+    ngx_http_klaviyo_account_t *account);
 static void ngx_http_klaviyo_collect_add(ngx_http_klaviyo_counters_t *sum,
     ngx_http_klaviyo_counters_t *counters);
 
@@ -69,7 +71,7 @@ ngx_http_klaviyo_collect(ngx_pool_t *pool, ngx_http_klaviyo_main_conf_t *kmcf)
         return NULL;
     }
 
-    if (ngx_array_init(&view->accounts, pool, kmcf->accounts.nelts + 1,
+    if (ngx_array_init(&view->accounts, pool, kmcf->lanes.nelts + 1,
                        sizeof(ngx_http_klaviyo_account_view_t))
         != NGX_OK)
     {
@@ -90,9 +92,9 @@ ngx_http_klaviyo_collect(ngx_pool_t *pool, ngx_http_klaviyo_main_conf_t *kmcf)
         view->alive = view->pid
                       && view->now - view->beat <= NGX_HTTP_KLAVIYO_ALIVE;
 
-        account = kmcf->accounts.elts;
+        account = kmcf->lanes.elts;
 
-        for (i = 0; i < kmcf->accounts.nelts; i++) {
+        for (i = 0; i < kmcf->lanes.nelts; i++) {
             if (ngx_http_klaviyo_collect_account(pool, kmcf, account[i], view)
                 != NGX_OK)
             {
@@ -217,7 +219,7 @@ ngx_http_klaviyo_collect_rules(ngx_pool_t *pool,
 
     for (i = 0; i < kmcf->rules.nelts; i++) {
 
-        if (rule[i]->account && rule[i]->account != av->account) {
+        if (!ngx_http_klaviyo_collect_meets(rule[i], av->account)) {
             continue;
         }
 
@@ -236,6 +238,18 @@ ngx_http_klaviyo_collect_rules(ngx_pool_t *pool,
     }
 
     return NGX_OK;
+}
+
+
+/* whether what the rule makes may go by this lane of an account */
+
+static ngx_uint_t
+ngx_http_klaviyo_collect_meets(ngx_http_klaviyo_rule_t *rule,
+    ngx_http_klaviyo_account_t *account)
+{
+    return rule->lane == account->lane
+           && (rule->account == NULL
+               || rule->account->lanes[account->lane] == account);
 }
 
 
@@ -269,9 +283,9 @@ ngx_http_klaviyo_collect_second(void *data)
     ngx_http_klaviyo_account_state_t  *state;
 
     rule = kmcf->rules.elts;
-    account = kmcf->accounts.elts;
+    account = kmcf->lanes.elts;
 
-    for (i = 0; i < kmcf->accounts.nelts; i++) {
+    for (i = 0; i < kmcf->lanes.nelts; i++) {
 
         state = ngx_http_klaviyo_control_account(kmcf->control,
                                                  account[i]->key);
@@ -283,7 +297,7 @@ ngx_http_klaviyo_collect_second(void *data)
 
         for (k = 0; k < kmcf->rules.nelts; k++) {
 
-            if (rule[k]->account && rule[k]->account != account[i]) {
+            if (!ngx_http_klaviyo_collect_meets(rule[k], account[i])) {
                 continue;
             }
 

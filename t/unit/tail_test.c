@@ -100,8 +100,9 @@ add(fixture_t *f, ngx_uint_t slot, ngx_uint_t kind, ngx_uint_t n)
 static ngx_uint_t
 count(fixture_t *f, char *text, ngx_uint_t *found)
 {
-    ngx_uint_t                    i, n;
-    ngx_http_klaviyo_tail_line_t  line;
+    u_char                        *p;
+    ngx_uint_t                     i, n;
+    ngx_http_klaviyo_tail_line_t   line;
 
     n = 0;
     *found = 0;
@@ -112,6 +113,12 @@ count(fixture_t *f, char *text, ngx_uint_t *found)
 
         if (ngx_http_klaviyo_tail_read(f->tail, i, &line) == NGX_OK) {
             n++;
+
+            /* all of it is of one event */
+
+            for (p = line.text + line.len; p[-1] != ' '; p--) { /* void */ }
+
+            assert_int_equal(ngx_atoi(p, line.text + line.len - p), line.time);
 
             if (line.len == ngx_strlen(text)
                 && ngx_memcmp(line.text, text, line.len) == 0)
