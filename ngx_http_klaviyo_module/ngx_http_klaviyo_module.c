@@ -87,6 +87,7 @@ static ngx_int_t ngx_http_klaviyo_init_path(ngx_cycle_t *cycle,
     ngx_http_klaviyo_main_conf_t *kmcf);
 static ngx_int_t ngx_http_klaviyo_init_rings(ngx_cycle_t *cycle,
     ngx_http_klaviyo_main_conf_t *kmcf);
+static void ngx_http_klaviyo_cleanup(void *data);
 static ngx_int_t ngx_http_klaviyo_init_none(ngx_cycle_t *cycle);
 static ngx_int_t ngx_http_klaviyo_init_process(ngx_cycle_t *cycle);
 static void ngx_http_klaviyo_exit_process(ngx_cycle_t *cycle);
@@ -1281,6 +1282,7 @@ static ngx_int_t
 ngx_http_klaviyo_init_module(ngx_cycle_t *cycle)
 {
     ngx_uint_t                      i;
+    ngx_pool_cleanup_t             *cln;
     ngx_http_klaviyo_rule_t       **rule;
     ngx_http_klaviyo_account_t     *account;
     ngx_http_klaviyo_loc_conf_t    *klcf;
@@ -1297,6 +1299,14 @@ ngx_http_klaviyo_init_module(ngx_cycle_t *cycle)
     if (ngx_test_config) {
         return NGX_OK;
     }
+
+    cln = ngx_pool_cleanup_add(cycle->pool, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_http_klaviyo_cleanup;
+    cln->data = kmcf;
 
     if (ngx_http_klaviyo_control_commit(kmcf->control) != NGX_OK) {
         return NGX_ERROR;
@@ -1370,7 +1380,48 @@ ngx_http_klaviyo_init_path(ngx_cycle_t *cycle,
     ngx_http_klaviyo_directory_make(directory);
     ngx_http_klaviyo_directory_lock(directory, kmcf->control);
 
+    kmcf->wake = ngx_http_klaviyo_control_fd(kmcf->control);
+    kmcf->lock = ngx_http_klaviyo_control_lock(kmcf->control);
+
     return ngx_http_klaviyo_init_rings(cycle, kmcf);
+}
+
+
+/*
+ * Of a configuration that the master does not have any more.  If none of ours
+ * has followed it, be it that the module is not loaded any more, the instance
+ * ends with the last of its processes, and what it has left is found: so the
+ * master and its next processes must not have the lock.  The zones are gone.
+ */
+
+static void
+ngx_http_klaviyo_cleanup(void *data)
+{
+    ngx_http_klaviyo_main_conf_t *kmcf = data;
+
+    u_char                         path[NGX_HTTP_KLAVIYO_PATH];
+    ngx_http_klaviyo_directory_t  *directory;
+
+    if (ngx_process != NGX_PROCESS_MASTER
+        || ngx_http_klaviyo_host.dispatcher.control != kmcf->control)
+    {
+        return;
+    }
+
+    directory = &ngx_http_klaviyo_host.dispatcher.spool;
+
+    /* a dispatcher may have taken it: then the number is of its process */
+
+    if (kmcf->lock != NGX_INVALID_FILE
+        && ngx_http_klaviyo_directory_lock_file(directory, path)
+        && ngx_http_klaviyo_directory_same(kmcf->lock, path))
+    {
+        (void) ngx_close_file(kmcf->lock);
+    }
+
+    if (kmcf->wake != NGX_INVALID_FILE) {
+        (void) ngx_close_file(kmcf->wake);
+    }
 }
 
 

@@ -39,6 +39,10 @@ typedef struct {
                                                       empty: they aren't */
     ngx_msec_t                           drain_timeout;
 
+    /* what the control zone has open, as the master knows it */
+    ngx_fd_t                             wake;
+    ngx_fd_t                             lock;
+
     /* levels are numbered as they are merged, an outer before its inner */
     ngx_uint_t                           levels;
     ngx_http_klaviyo_loc_conf_t         *http;     /* the outermost level */

@@ -83,6 +83,22 @@ my @reloads = (
         $l->anew();
     } ],
 
+    [ 'all of ours is removed, Klaviyo is away', { drain => '300ms' }, sub {
+        my ($l) = @_;
+
+        my $pid = dispatcher($l->t());
+
+        $l->away()->more(1000);
+        $l->slow(20, 1, 2.5);
+        $l->write(klaviyo => 0)->t()->reload();
+        $l->more(500);
+        $l->write()->t()->reload();
+        $l->anew();
+        $l->finish_slow();
+        $l->t()->wait_for(sub { !kill 0, $pid }, 20);
+        $l->back();
+    } ],
+
     [ 'a larger queue, a smaller one', { account => 'queue 1m;' }, sub {
         my ($l) = @_;
 

@@ -449,7 +449,14 @@ ngx_http_klaviyo_host_done(ngx_http_klaviyo_host_t *host)
 
     case NGX_HTTP_KLAVIYO_HOST_DRAINS:
 
-        if (elapsed >= host->conf->drain_timeout) {
+        /* nginx stays as long as its workers do, so there is time */
+
+        if (elapsed >= host->conf->drain_timeout
+            && (ngx_process == NGX_PROCESS_SINGLE
+                || ngx_http_klaviyo_control_workers(host->control,
+                                                    host->control->generation)
+                   == 0))
+        {
             ngx_http_klaviyo_host_enter(host, NGX_HTTP_KLAVIYO_HOST_LEAVES);
             return 0;
         }

@@ -35,7 +35,7 @@ typedef struct {
 } ngx_http_klaviyo_known_t;
 
 
-static u_char *ngx_http_klaviyo_directory_lock_file(
+static u_char *ngx_http_klaviyo_directory_lock_of(
     ngx_http_klaviyo_directory_t *directory, uint64_t instance, u_char *path);
 static ngx_fd_t ngx_http_klaviyo_directory_try(
     ngx_http_klaviyo_directory_t *directory, u_char *path);
@@ -105,8 +105,17 @@ ngx_http_klaviyo_directory_file(ngx_http_klaviyo_directory_t *directory,
 }
 
 
-static u_char *
+u_char *
 ngx_http_klaviyo_directory_lock_file(ngx_http_klaviyo_directory_t *directory,
+    u_char *buf)
+{
+    return ngx_http_klaviyo_directory_lock_of(directory, directory->instance,
+                                              buf);
+}
+
+
+static u_char *
+ngx_http_klaviyo_directory_lock_of(ngx_http_klaviyo_directory_t *directory,
     uint64_t instance, u_char *path)
 {
     u_char  name[NGX_HTTP_KLAVIYO_LOCK_NAME];
@@ -130,10 +139,7 @@ ngx_http_klaviyo_directory_lock(ngx_http_klaviyo_directory_t *directory,
     ngx_fd_t    fd, old;
     ngx_uint_t  tries;
 
-    if (ngx_http_klaviyo_directory_lock_file(directory, directory->instance,
-                                             path)
-        == NULL)
-    {
+    if (ngx_http_klaviyo_directory_lock_file(directory, path) == NULL) {
         return;
     }
 
@@ -227,9 +233,7 @@ ngx_http_klaviyo_directory_unlock(ngx_http_klaviyo_directory_t *directory)
 {
     u_char  path[NGX_HTTP_KLAVIYO_PATH];
 
-    if (ngx_http_klaviyo_directory_lock_file(directory, directory->instance,
-                                             path))
-    {
+    if (ngx_http_klaviyo_directory_lock_file(directory, path)) {
         (void) ngx_delete_file(path);
     }
 }
@@ -405,7 +409,7 @@ ngx_http_klaviyo_directory_lives(ngx_http_klaviyo_directory_t *directory,
     ngx_fd_t    fd;
     ngx_uint_t  alive;
 
-    if (ngx_http_klaviyo_directory_lock_file(directory, instance, path)
+    if (ngx_http_klaviyo_directory_lock_of(directory, instance, path)
         == NULL)
     {
         return 1;

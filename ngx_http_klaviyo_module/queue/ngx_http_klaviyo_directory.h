@@ -60,6 +60,10 @@ void ngx_http_klaviyo_directory_make(ngx_http_klaviyo_directory_t *directory);
 void ngx_http_klaviyo_directory_lock(ngx_http_klaviyo_directory_t *directory,
     ngx_http_klaviyo_control_t *control);
 
+/* The path of its file, with a NUL; NULL: too long. */
+u_char *ngx_http_klaviyo_directory_lock_file(
+    ngx_http_klaviyo_directory_t *directory, u_char *buf);
+
 /* Removes the lock's file.  In a master that exits. */
 void ngx_http_klaviyo_directory_unlock(
     ngx_http_klaviyo_directory_t *directory);
