@@ -318,21 +318,34 @@ sub full_dead_letters {
     my $t = shop(account => 'spool max=1m;');
     my $k = $t->klaviyo();
 
-    $t->expect_log(qr/the dead letters are full/);
+    $t->expect_log(qr/the dead letters in .* are full/);
     $t->write_file('spool/shop.dead', 'x' x (1024 * 1024 - 100) . "\n");
     chown((stat $t->dir() . '/spool')[4, 5], $t->dir() . '/spool/shop.dead');
 
     $k->poison('n', '3', 'deep');
     view($t, 1, 1, uri => sub { '/p?n=3' });
-    ok($t->wait_for(sub { account($t)->{state} eq 'stopped' }),
-        'full dead letters: stopped');
+    ok($t->wait_for(sub { account($t)->{events}{dropped}{full} }),
+        'full dead letters: it is dropped');
+    view($t, 1, 5);
+    arrived($k, 1, 2, 'the others are not held up');
+    arrived($k, 4, 5, 'nor those after it');
+    settled($t);
+    is(account($t)->{state}, 'ok', 'sending goes on');
 
     my $events = account($t)->{events};
 
-    is("$events->{dead} $events->{queued}", '0 1', 'it is kept');
+    is("$events->{dead} $events->{dropped}{full} $events->{sent}", '0 2 4',
+        'all are counted');
     is(-s $t->dir() . '/spool/shop.dead', 1024 * 1024 - 99,
         'the file has not grown');
-    conserved($t, 'full dead letters: counted', busy => 1);
+    is(scalar(() = $t->log() =~ /\[alert\]/g), 1, 'one alert');
+    conserved($t, 'full dead letters: it adds up');
+
+    unlink $t->dir() . '/spool/shop.dead' or die;
+    view($t, 3, 3);
+    ok($t->wait_for(sub { account($t)->{events}{dead} }),
+        'moved away: the next one is kept');
+    is(scalar dead_letters($t), 1, 'with its words');
 }
 
 ###############################################################################

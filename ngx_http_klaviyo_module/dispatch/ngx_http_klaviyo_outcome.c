@@ -476,7 +476,8 @@ ngx_http_klaviyo_outcome_entries(ngx_http_klaviyo_flight_t *flight,
         }
 
         if (entries[n].repeated) {
-            ngx_http_klaviyo_ring_take(ring, record, 0);
+            ngx_http_klaviyo_ring_take(ring, record,
+                                       NGX_HTTP_KLAVIYO_TAKEN_SENT);
 
         } else {
             rc = ngx_http_klaviyo_outcome_bury(flight, record, answer->status,
@@ -505,8 +506,9 @@ ngx_http_klaviyo_outcome_entries(ngx_http_klaviyo_flight_t *flight,
 
 
 /*
- * An event dies only after it is written down.  NGX_ABORT: too many died, it
- * must not.
+ * An event dies only after it is written down; where nobody has looked at the
+ * letters until they are full it is dropped, or it would hold up all others.
+ * NGX_ABORT: too many died, it must not.
  */
 
 static ngx_int_t
@@ -527,16 +529,19 @@ ngx_http_klaviyo_outcome_bury(ngx_http_klaviyo_flight_t *flight,
     ngx_http_klaviyo_line_of(&letter, s->account->ring, record);
 
     rc = ngx_http_klaviyo_deadletter_write(&s->dead, status, error, &letter);
-    if (rc != NGX_OK) {
-        return rc;
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
     }
 
-    ngx_http_klaviyo_ring_take(s->account->ring, record, 1);
+    ngx_http_klaviyo_ring_take(s->account->ring, record,
+                               (rc == NGX_OK)
+                               ? NGX_HTTP_KLAVIYO_TAKEN_DEAD
+                               : NGX_HTTP_KLAVIYO_TAKEN_DROPPED);
 
     s->row++;
     s->deaths++;
 
-    ngx_http_klaviyo_report_died(s, status);
+    ngx_http_klaviyo_report_died(s, status, rc == NGX_OK);
 
     return NGX_OK;
 }
@@ -565,20 +570,11 @@ ngx_http_klaviyo_outcome_unburied(ngx_http_klaviyo_flight_t *flight,
 {
     char  *reason;
 
-    switch (rc) {
+    reason = "Klaviyo refused an event and no dead letter can be written";
 
-    case NGX_ABORT:
+    if (rc == NGX_ABORT) {
         flight->sender->fault = 1;
         reason = "Klaviyo refuses too many events";
-        break;
-
-    case NGX_DECLINED:
-        reason = "Klaviyo refused an event and the dead letters are full";
-        break;
-
-    default:
-        reason = "Klaviyo refused an event and no dead letter can be written";
-        break;
     }
 
     ngx_http_klaviyo_outcome_stop(flight, answer, reason);

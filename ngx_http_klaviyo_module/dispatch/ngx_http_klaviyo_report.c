@@ -437,10 +437,24 @@ ngx_http_klaviyo_report_back(ngx_http_klaviyo_sender_t *s)
 
 
 void
-ngx_http_klaviyo_report_died(ngx_http_klaviyo_sender_t *s, ngx_uint_t status)
+ngx_http_klaviyo_report_died(ngx_http_klaviyo_sender_t *s, ngx_uint_t status,
+    ngx_uint_t kept)
 {
-    s->died++;
     s->died_status = status;
+
+    if (kept) {
+        s->died++;
+        s->unkept = 0;
+        return;
+    }
+
+    if (s->unkept++ == 0) {
+        ngx_log_error(NGX_LOG_ALERT, s->log, 0,
+                      "klaviyo account \"%V\": the dead letters in \"%V\" "
+                      "are full, what Klaviyo refuses is dropped until they "
+                      "are moved away",
+                      &s->account->name, &s->dead.path);
+    }
 }
 
 

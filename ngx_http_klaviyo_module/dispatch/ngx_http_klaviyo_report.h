@@ -42,9 +42,10 @@ void ngx_http_klaviyo_report_stopped(ngx_http_klaviyo_sender_t *s,
     ngx_http_klaviyo_answer_t *answer, char *reason);
 void ngx_http_klaviyo_report_back(ngx_http_klaviyo_sender_t *s);
 
-/* An event became a dead letter; the dry run's file is full. */
+/* An event became a dead letter, or ("kept" is 0) there is no room for it; the
+ * dry run's file is full. */
 void ngx_http_klaviyo_report_died(ngx_http_klaviyo_sender_t *s,
-    ngx_uint_t status);
+    ngx_uint_t status, ngx_uint_t kept);
 void ngx_http_klaviyo_report_unwritten(ngx_http_klaviyo_sender_t *s);
 
 /* Tells how many died since it was told; once a second. */

@@ -149,6 +149,7 @@ struct ngx_http_klaviyo_sender_s {
     ngx_uint_t                           failed;
     ngx_uint_t                           died;
     ngx_uint_t                           died_status;
+    ngx_uint_t                           unkept;   /* since one was kept */
     ngx_uint_t                           unwritten;
 
     /* what was told last, and when a failure was */

@@ -37,7 +37,8 @@ typedef enum {
 
 
 typedef enum {
-    NGX_HTTP_KLAVIYO_DROP_FULL = 0,      /* no room in the ring */
+    NGX_HTTP_KLAVIYO_DROP_FULL = 0,      /* no room in the ring, the spool or
+                                            the file of dead letters */
     NGX_HTTP_KLAVIYO_DROP_TOO_LARGE,     /* more than a batch may hold */
     NGX_HTTP_KLAVIYO_DROP_ERROR,         /* no memory */
     NGX_HTTP_KLAVIYO_DROP_N

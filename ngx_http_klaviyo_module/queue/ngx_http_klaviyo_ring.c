@@ -1030,7 +1030,7 @@ ngx_http_klaviyo_ring_next(ngx_http_klaviyo_ring_t *ring, ngx_int_t slot,
 
 void
 ngx_http_klaviyo_ring_take(ngx_http_klaviyo_ring_t *ring,
-    ngx_http_klaviyo_record_t *record, ngx_uint_t dead)
+    ngx_http_klaviyo_record_t *record, ngx_uint_t as)
 {
     ngx_int_t                      i;
     ngx_http_klaviyo_counters_t   *counters;
@@ -1065,10 +1065,17 @@ ngx_http_klaviyo_ring_take(ngx_http_klaviyo_ring_t *ring,
 
     slot->left--;
 
-    if (dead) {
-        ngx_http_klaviyo_count(counters, dead);
+    switch (as) {
 
-    } else {
+    case NGX_HTTP_KLAVIYO_TAKEN_DEAD:
+        ngx_http_klaviyo_count(counters, dead);
+        break;
+
+    case NGX_HTTP_KLAVIYO_TAKEN_DROPPED:
+        ngx_http_klaviyo_count(counters, dropped[NGX_HTTP_KLAVIYO_DROP_FULL]);
+        break;
+
+    default: /* NGX_HTTP_KLAVIYO_TAKEN_SENT */
         ngx_http_klaviyo_count(counters, sent);
     }
 

@@ -168,9 +168,14 @@ ngx_http_klaviyo_record_t *ngx_http_klaviyo_ring_next(
 #define ngx_http_klaviyo_record_text(record)                                  \
     ((u_char *) (record) + sizeof(ngx_http_klaviyo_record_t))
 
-/* Takes one record out of the slot: sent, or (dead) kept as a dead letter. */
+/* what became of a record that is taken out */
+#define NGX_HTTP_KLAVIYO_TAKEN_SENT      0
+#define NGX_HTTP_KLAVIYO_TAKEN_DEAD      1       /* kept as a dead letter */
+#define NGX_HTTP_KLAVIYO_TAKEN_DROPPED   2       /* no room for its letter */
+
+/* Takes one record out of the slot, and counts as what. */
 void ngx_http_klaviyo_ring_take(ngx_http_klaviyo_ring_t *ring,
-    ngx_http_klaviyo_record_t *record, ngx_uint_t dead);
+    ngx_http_klaviyo_record_t *record, ngx_uint_t as);
 
 /*
  * Halves the slot before "record": from there on is a slot of its own that
