@@ -23,7 +23,7 @@ my $root = "$FindBin::Bin/..";
 my (%examples, @all);
 
 # those with requests and events have tests of their own
-for my $file (grep { !m{/(?:tutorial|cookbook)\.md\z} }
+for my $file (grep { !m{/(?:tutorial|cookbook|shops)\.md\z} }
               sort(glob("$root/docs/*.md")), "$root/README.md")
 {
     read_examples($file);
