@@ -12,7 +12,7 @@
 # make test-sanitize  t/*.t with nginx and the module under ASan and UBSan
 # make soak       faults at random under load; DURATION= seconds (180), SEED=
 # make demo       a shopper's visit, as Klaviyo sees it
-# make bench      the benchmarks
+# make bench      the benchmarks; PARTS= some of them, QUICK=1 fewer rounds
 # make deb        the Debian package, in build/deb
 # make clean      removes build/
 #
@@ -52,6 +52,9 @@ PROVE_FLAGS =
 
 DURATION =		180
 SEED =
+
+PARTS =
+QUICK =
 
 
 # nginx's own flags contain -W -Wall -Werror
@@ -329,9 +332,10 @@ demo:	deps
 	+@$(MAKE_JOBS) modules
 	@util/demo
 
+# nginx's source has the lock that the ring is measured with
 bench:	deps
-	+@$(MAKE_JOBS) modules
-	@bench/run
+	+@$(MAKE_JOBS) modules $(NGINX)/.stamp
+	@PARTS="$(PARTS)" QUICK=$(QUICK) bench/run
 
 deb:	deps
 	@util/deb
