@@ -482,8 +482,13 @@ ngx_http_klaviyo_index_label(ngx_str_t *label, u_char *p, u_char *last,
         return NULL;
     }
 
+    if (!nocase) {
+        return (ngx_memcmp(label->data, p, label->len) == 0) ? p + label->len
+                                                             : NULL;
+    }
+
     for (i = 0; i < label->len; i++, p++) {
-        if (label->data[i] != (nocase ? ngx_tolower(*p) : *p)) {
+        if (label->data[i] != ngx_tolower(*p)) {
             return NULL;
         }
     }
