@@ -53,8 +53,11 @@ ngx_http_klaviyo_decode_url(ngx_http_klaviyo_arena_t *arena, ngx_str_t *src,
     last = s + src->len;
     form = flags & NGX_HTTP_KLAVIYO_DECODE_FORM;
 
-    if (ngx_strlchr(s, last, '%') == NULL
-        && (!form || ngx_strlchr(s, last, '+') == NULL))
+    /* nearly all texts are plain, and memchr() looks at many bytes at once */
+
+    if (src->len == 0
+        || (memchr(s, '%', src->len) == NULL
+            && (!form || memchr(s, '+', src->len) == NULL)))
     {
         *dst = *src;
         return NGX_OK;

@@ -501,9 +501,14 @@ ngx_http_klaviyo_identity_args(ngx_http_klaviyo_arena_t *arena,
     u_char     *p, *last, *end;
     ngx_str_t   arg, value, kx;
 
-    last = identity->args.data + identity->args.len;
+    p = identity->args.data;
+    last = p + identity->args.len;
 
-    for (p = identity->args.data; p < last; p = end + 1) {
+    if (!ngx_http_klaviyo_url_suspect(p, last)) {
+        return 0;
+    }
+
+    for ( /* void */ ; p < last; p = end + 1) {
 
         end = ngx_strlchr(p, last, '&');
 

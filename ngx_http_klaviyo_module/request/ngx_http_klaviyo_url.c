@@ -84,8 +84,11 @@ ngx_http_klaviyo_url_cut(ngx_http_klaviyo_arena_t *arena, ngx_str_t *src,
     query = ngx_http_klaviyo_url_path_end(src, &fragment);
     cut = 0;
 
-    for (pos = query; pos < fragment; /* void */ ) {
-        cut |= ngx_http_klaviyo_url_arg(&pos, fragment, &arg, names);
+    if (ngx_http_klaviyo_url_suspect(query, fragment)) {
+
+        for (pos = query; pos < fragment; /* void */ ) {
+            cut |= ngx_http_klaviyo_url_arg(&pos, fragment, &arg, names);
+        }
     }
 
     if (!cut && twin == 0) {
@@ -144,6 +147,16 @@ ngx_http_klaviyo_url_find(u_char *p, u_char *last, u_char ch)
     found = (p < last) ? memchr(p, ch, last - p) : NULL;
 
     return found ? found : last;
+}
+
+
+/* Each of the names has an underscore, and "%" may be one. */
+
+ngx_uint_t
+ngx_http_klaviyo_url_suspect(u_char *p, u_char *last)
+{
+    return p < last
+           && (memchr(p, '_', last - p) || memchr(p, '%', last - p));
 }
 
 

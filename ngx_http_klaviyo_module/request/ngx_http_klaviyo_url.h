@@ -41,5 +41,8 @@ ngx_int_t ngx_http_klaviyo_url_scrub(ngx_http_klaviyo_arena_t *arena,
  */
 ngx_uint_t ngx_http_klaviyo_url_named(ngx_str_t *arg, ngx_str_t *name);
 
+/* Whether an argument of such a name may be between "p" and "last". */
+ngx_uint_t ngx_http_klaviyo_url_suspect(u_char *p, u_char *last);
+
 
 #endif /* _NGX_HTTP_KLAVIYO_URL_H_INCLUDED_ */
