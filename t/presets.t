@@ -24,6 +24,8 @@ use Test::Nginx::Klaviyo::Visits;
 
 my @shops = (
     [ 'hydrogen', 'presets/hydrogen.conf' ],
+    [ 'next-commerce', 'presets/next-commerce.conf' ],
+    [ 'shopify-orders', 'presets/shopify-orders.conf' ],
 );
 
 my $robot = 'Mozilla/5.0 (compatible; Googlebot/2.1;'
