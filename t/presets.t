@@ -26,6 +26,8 @@ my @shops = (
     [ 'hydrogen', 'presets/hydrogen.conf' ],
     [ 'next-commerce', 'presets/next-commerce.conf' ],
     [ 'shopify-orders', 'presets/shopify-orders.conf' ],
+    [ 'medusa', 'presets/medusa.conf', 'presets/medusa-orders.conf' ],
+    [ 'saleor', 'presets/saleor.conf', 'presets/saleor-orders.conf' ],
 );
 
 my $robot = 'Mozilla/5.0 (compatible; Googlebot/2.1;'
