@@ -28,6 +28,9 @@ my @shops = (
     [ 'shopify-orders', 'presets/shopify-orders.conf' ],
     [ 'medusa', 'presets/medusa.conf', 'presets/medusa-orders.conf' ],
     [ 'saleor', 'presets/saleor.conf', 'presets/saleor-orders.conf' ],
+    [ 'magento', 'presets/magento.conf', 'presets/magento-orders.conf' ],
+    [ 'woocommerce', 'presets/woocommerce.conf',
+      'presets/woocommerce-orders.conf' ],
 );
 
 my $robot = 'Mozilla/5.0 (compatible; Googlebot/2.1;'
