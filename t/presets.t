@@ -31,6 +31,9 @@ my @shops = (
     [ 'magento', 'presets/magento.conf', 'presets/magento-orders.conf' ],
     [ 'woocommerce', 'presets/woocommerce.conf',
       'presets/woocommerce-orders.conf' ],
+    [ 'generic-rest', 'generic-rest.conf' ],
+    [ 'generic-cookies', 'generic-cookies.conf' ],
+    [ 'generic-jsonld', 'generic-jsonld.conf' ],
 );
 
 my $robot = 'Mozilla/5.0 (compatible; Googlebot/2.1;'
