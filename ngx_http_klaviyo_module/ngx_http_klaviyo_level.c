@@ -20,6 +20,8 @@ static ngx_int_t ngx_http_klaviyo_merge_level(
 static ngx_int_t ngx_http_klaviyo_merge_account(ngx_conf_t *cf,
     ngx_http_klaviyo_main_conf_t *kmcf, ngx_http_klaviyo_loc_conf_t *prev,
     ngx_http_klaviyo_loc_conf_t *conf);
+static void ngx_http_klaviyo_merge_visitor(ngx_http_klaviyo_loc_conf_t *prev,
+    ngx_http_klaviyo_loc_conf_t *conf);
 static ngx_int_t ngx_http_klaviyo_merge_routes(ngx_conf_t *cf,
     ngx_http_klaviyo_loc_conf_t *conf);
 
@@ -42,10 +44,12 @@ ngx_http_klaviyo_create_loc_conf(ngx_conf_t *cf)
      *     klcf->needs = 0;
      *     klcf->rules, excepts, properties, profiles, consent = NULL;
      *     klcf->parent, server, routes, index = NULL;
-     *     klcf->enter, leave, tracked = 0;
+     *     klcf->enter, leave, tracked, visited = 0;
+     *     klcf->visitor_ttl = 0;
      */
 
     klcf->enable = NGX_CONF_UNSET;
+    klcf->visitor = NGX_CONF_UNSET_PTR;
     klcf->identifiers = NGX_CONF_UNSET;
     klcf->identity = NGX_CONF_UNSET_UINT;
     klcf->ignore = NGX_CONF_UNSET_UINT;
@@ -75,6 +79,8 @@ ngx_http_klaviyo_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     if (ngx_http_klaviyo_merge_account(cf, kmcf, prev, conf) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
+
+    ngx_http_klaviyo_merge_visitor(prev, conf);
 
     ngx_conf_merge_value(conf->identifiers, prev->identifiers, 0);
     ngx_conf_merge_uint_value(conf->identity, prev->identity,
@@ -190,6 +196,22 @@ ngx_http_klaviyo_merge_account(ngx_conf_t *cf,
 }
 
 
+static void
+ngx_http_klaviyo_merge_visitor(ngx_http_klaviyo_loc_conf_t *prev,
+    ngx_http_klaviyo_loc_conf_t *conf)
+{
+    if (conf->visitor == NGX_CONF_UNSET_PTR) {
+        conf->visitor = (prev->visitor == NGX_CONF_UNSET_PTR) ? NULL
+                                                              : prev->visitor;
+        conf->visitor_ttl = prev->visitor_ttl;
+    }
+
+    if (conf->visitor) {
+        conf->server->visited = 1;
+    }
+}
+
+
 /* The server{} gathers the routes of all its levels. */
 
 static ngx_int_t
@@ -271,4 +293,39 @@ ngx_http_klaviyo_merge_array(ngx_conf_t *cf, ngx_array_t *own,
     }
 
     return own;
+}
+
+
+void
+ngx_http_klaviyo_level_compile(ngx_conf_t *cf,
+    ngx_http_klaviyo_loc_conf_t *klcf, ngx_http_klaviyo_compile_t *compile)
+{
+    ngx_http_klaviyo_main_conf_t  *kmcf;
+
+    kmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_klaviyo_module);
+
+    ngx_memzero(compile, sizeof(ngx_http_klaviyo_compile_t));
+
+    compile->cf = cf;
+    compile->token = (ngx_str_t *) cf->args->elts + 1;
+    compile->last = (ngx_str_t *) cf->args->elts + cf->args->nelts;
+    compile->references = &kmcf->references;
+    compile->needs = &klcf->needs;
+}
+
+
+ngx_int_t
+ngx_http_klaviyo_level_element(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_value_t *value)
+{
+    if (value->frames == 0) {
+        return NGX_OK;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
+                       "no element for \"%V\", it is of an element of \"each\" "
+                       "or \"items\" in a rule; a text begins with \"\\.\"",
+                       &compile->element);
+
+    return NGX_ERROR;
 }

@@ -28,5 +28,14 @@ char *ngx_http_klaviyo_merge_loc_conf(ngx_conf_t *cf, void *parent,
 ngx_array_t *ngx_http_klaviyo_merge_array(ngx_conf_t *cf, ngx_array_t *own,
     ngx_array_t *inherited, ngx_uint_t all);
 
+/* Prepares to compile the VALUE of a directive of a level, from its first
+ * argument on. */
+void ngx_http_klaviyo_level_compile(ngx_conf_t *cf,
+    ngx_http_klaviyo_loc_conf_t *klcf, ngx_http_klaviyo_compile_t *compile);
+
+/* [emerg] and NGX_ERROR for a VALUE that is of an element of a rule. */
+ngx_int_t ngx_http_klaviyo_level_element(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_value_t *value);
+
 
 #endif /* _NGX_HTTP_KLAVIYO_LEVEL_H_INCLUDED_ */

@@ -19,6 +19,7 @@
 #include "ngx_http_klaviyo_request.h"
 #include "ngx_http_klaviyo_ring_file.h"
 #include "ngx_http_klaviyo_status.h"
+#include "ngx_http_klaviyo_visitor_conf.h"
 
 
 /* regexes without a literal beginning that one server{} may have unwarned */
@@ -50,10 +51,6 @@ static char *ngx_http_klaviyo_ignore(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_klaviyo_tail(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-static void ngx_http_klaviyo_compile(ngx_conf_t *cf,
-    ngx_http_klaviyo_loc_conf_t *klcf, ngx_http_klaviyo_compile_t *compile);
-static ngx_int_t ngx_http_klaviyo_no_element(
-    ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_value_t *value);
 
 static void *ngx_http_klaviyo_create_main_conf(ngx_conf_t *cf);
 static char *ngx_http_klaviyo_init_main_conf(ngx_conf_t *cf, void *conf);
@@ -63,6 +60,8 @@ static ngx_int_t ngx_http_klaviyo_postconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_klaviyo_init_zones(ngx_conf_t *cf,
     ngx_http_klaviyo_main_conf_t *kmcf);
 static ngx_int_t ngx_http_klaviyo_init_tail(ngx_conf_t *cf,
+    ngx_http_klaviyo_main_conf_t *kmcf);
+static ngx_int_t ngx_http_klaviyo_init_memory(ngx_conf_t *cf,
     ngx_http_klaviyo_main_conf_t *kmcf);
 static ngx_int_t ngx_http_klaviyo_init_spool(ngx_conf_t *cf,
     ngx_http_klaviyo_main_conf_t *kmcf);
@@ -193,6 +192,20 @@ static ngx_command_t  ngx_http_klaviyo_commands[] = {
       0,
       NULL },
 
+    { ngx_string("klaviyo_memory"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_klaviyo_memory_directive,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("klaviyo_visitor"),
+      NGX_HTTP_KLAVIYO_LEVELS|NGX_CONF_1MORE,
+      ngx_http_klaviyo_visitor_directive,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("klaviyo_ignore"),
       NGX_HTTP_KLAVIYO_LEVELS|NGX_CONF_1MORE,
       ngx_http_klaviyo_ignore,
@@ -244,21 +257,7 @@ static ngx_command_t  ngx_http_klaviyo_commands[] = {
       0,
       NULL },
 
-    { ngx_string("klaviyo_visitor"),
-      NGX_HTTP_KLAVIYO_LEVELS|NGX_CONF_ANY,
-      ngx_http_klaviyo_unsupported,
-      0,
-      0,
-      NULL },
-
     { ngx_string("klaviyo_visitor_cookie"),
-      NGX_HTTP_KLAVIYO_LEVELS|NGX_CONF_ANY,
-      ngx_http_klaviyo_unsupported,
-      0,
-      0,
-      NULL },
-
-    { ngx_string("klaviyo_memory"),
       NGX_HTTP_KLAVIYO_LEVELS|NGX_CONF_ANY,
       ngx_http_klaviyo_unsupported,
       0,
@@ -554,13 +553,13 @@ ngx_http_klaviyo_property(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
     }
 
-    ngx_http_klaviyo_compile(cf, klcf, &compile);
+    ngx_http_klaviyo_level_compile(cf, klcf, &compile);
 
     node = ngx_http_klaviyo_node_add(&compile, klcf->properties);
 
     if (node == NULL
         || ngx_http_klaviyo_value_compile(&compile, &node->value) != NGX_OK
-        || ngx_http_klaviyo_no_element(&compile, &node->value) != NGX_OK)
+        || ngx_http_klaviyo_level_element(&compile, &node->value) != NGX_OK)
     {
         return NGX_CONF_ERROR;
     }
@@ -585,12 +584,12 @@ ngx_http_klaviyo_profile(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
     }
 
-    ngx_http_klaviyo_compile(cf, klcf, &compile);
+    ngx_http_klaviyo_level_compile(cf, klcf, &compile);
 
     profile = ngx_http_klaviyo_profile_add(&compile, klcf->profiles);
 
     if (profile == NULL
-        || ngx_http_klaviyo_no_element(&compile, &profile->value) != NGX_OK)
+        || ngx_http_klaviyo_level_element(&compile, &profile->value) != NGX_OK)
     {
         return NGX_CONF_ERROR;
     }
@@ -629,10 +628,10 @@ ngx_http_klaviyo_consent(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    ngx_http_klaviyo_compile(cf, klcf, &compile);
+    ngx_http_klaviyo_level_compile(cf, klcf, &compile);
 
     if (ngx_http_klaviyo_condition_compile(&compile, c) != NGX_OK
-        || ngx_http_klaviyo_no_element(&compile, &c->value) != NGX_OK)
+        || ngx_http_klaviyo_level_element(&compile, &c->value) != NGX_OK)
     {
         return NGX_CONF_ERROR;
     }
@@ -699,18 +698,15 @@ ngx_http_klaviyo_identity(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             klcf->identity |= NGX_HTTP_KLAVIYO_IDENTITY_COOKIE;
 
         } else if (ngx_strcmp(value[i].data, "visitor") == 0) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "\"%V\" is not supported yet in \"%V\"",
-                               &value[i], &cmd->name);
-            return NGX_CONF_ERROR;
+            klcf->identity |= NGX_HTTP_KLAVIYO_IDENTITY_VISITOR;
 
         } else if (ngx_strcmp(value[i].data, "off") != 0
                    || cf->args->nelts != 2)
         {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "invalid value \"%V\" in \"%V\", it must be "
-                               "\"off\", or some of kx, cookie", &value[i],
-                               &cmd->name);
+                               "\"off\", or some of kx, cookie, visitor",
+                               &value[i], &cmd->name);
             return NGX_CONF_ERROR;
         }
     }
@@ -725,41 +721,6 @@ ngx_http_klaviyo_ignore(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_http_klaviyo_loc_conf_t *klcf = conf;
 
     return ngx_http_klaviyo_ignore_parse(cf, &klcf->ignore);
-}
-
-
-static void
-ngx_http_klaviyo_compile(ngx_conf_t *cf, ngx_http_klaviyo_loc_conf_t *klcf,
-    ngx_http_klaviyo_compile_t *compile)
-{
-    ngx_http_klaviyo_main_conf_t  *kmcf;
-
-    kmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_klaviyo_module);
-
-    ngx_memzero(compile, sizeof(ngx_http_klaviyo_compile_t));
-
-    compile->cf = cf;
-    compile->token = (ngx_str_t *) cf->args->elts + 1;
-    compile->last = (ngx_str_t *) cf->args->elts + cf->args->nelts;
-    compile->references = &kmcf->references;
-    compile->needs = &klcf->needs;
-}
-
-
-static ngx_int_t
-ngx_http_klaviyo_no_element(ngx_http_klaviyo_compile_t *compile,
-    ngx_http_klaviyo_value_t *value)
-{
-    if (value->frames == 0) {
-        return NGX_OK;
-    }
-
-    ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
-                       "no element for \"%V\", it is of an element of \"each\" "
-                       "or \"items\" in a rule; a text begins with \"\\.\"",
-                       &compile->element);
-
-    return NGX_ERROR;
 }
 
 
@@ -779,6 +740,8 @@ ngx_http_klaviyo_create_main_conf(ngx_conf_t *cf)
      *     kmcf->control = NULL;
      *     kmcf->needs = 0;
      *     kmcf->tail = NULL;
+     *     kmcf->memory = NULL;
+     *     kmcf->remembers = 0;
      *     kmcf->spool = NULL;
      *     kmcf->levels = 0;
      *     kmcf->http = NULL;
@@ -802,6 +765,7 @@ ngx_http_klaviyo_create_main_conf(ngx_conf_t *cf)
 
     kmcf->drain_timeout = NGX_CONF_UNSET_MSEC;
     kmcf->tail_size = NGX_CONF_UNSET_SIZE;
+    kmcf->memory_size = NGX_CONF_UNSET_SIZE;
 
     ngx_str_set(&kmcf->rings, NGX_HTTP_KLAVIYO_RING_FILE_PATH);
 
@@ -816,6 +780,7 @@ ngx_http_klaviyo_init_main_conf(ngx_conf_t *cf, void *conf)
 
     ngx_conf_init_size_value(kmcf->tail_size, 0);
     ngx_conf_init_msec_value(kmcf->drain_timeout, 3000);
+    ngx_conf_init_size_value(kmcf->memory_size, 32 * 1024 * 1024);
 
     return NGX_CONF_OK;
 }
@@ -854,6 +819,7 @@ ngx_http_klaviyo_postconfiguration(ngx_conf_t *cf)
     }
 
     if (ngx_http_klaviyo_init_spool(cf, kmcf) != NGX_OK
+        || ngx_http_klaviyo_init_memory(cf, kmcf) != NGX_OK
         || ngx_http_klaviyo_init_rules(cf, kmcf) != NGX_OK
         || ngx_http_klaviyo_lanes_init(cf, kmcf) != NGX_OK
         || ngx_http_klaviyo_init_zones(cf, kmcf) != NGX_OK
@@ -958,6 +924,37 @@ ngx_http_klaviyo_init_tail(ngx_conf_t *cf, ngx_http_klaviyo_main_conf_t *kmcf)
 
     zone->init = ngx_http_klaviyo_tail_init_zone;
     zone->data = kmcf->tail;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_klaviyo_init_memory(ngx_conf_t *cf,
+    ngx_http_klaviyo_main_conf_t *kmcf)
+{
+    ngx_str_t        name;
+    ngx_shm_zone_t  *zone;
+
+    if (!kmcf->remembers || kmcf->rules.nelts == 0) {
+        return NGX_OK;
+    }
+
+    kmcf->memory = ngx_http_klaviyo_memory_create(cf->pool);
+    if (kmcf->memory == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_str_set(&name, NGX_HTTP_KLAVIYO_MEMORY_NAME);
+
+    zone = ngx_shared_memory_add(cf, &name, kmcf->memory_size,
+                                 &ngx_http_klaviyo_module);
+    if (zone == NULL) {
+        return NGX_ERROR;
+    }
+
+    zone->init = ngx_http_klaviyo_memory_init_zone;
+    zone->data = kmcf->memory;
 
     return NGX_OK;
 }

@@ -16,6 +16,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "ngx_http_klaviyo_account.h"
+#include "ngx_http_klaviyo_memory.h"
 #include "ngx_http_klaviyo_rule.h"
 #include "ngx_http_klaviyo_tail.h"
 
@@ -34,6 +35,9 @@ typedef struct {
     ngx_uint_t                           needs;    /* of all levels */
     ngx_http_klaviyo_tail_t             *tail;     /* NULL: off */
     size_t                               tail_size;
+    ngx_http_klaviyo_memory_t           *memory;   /* NULL: nobody needs it */
+    size_t                               memory_size;
+    ngx_uint_t                           remembers;   /* somebody does */
     ngx_path_t                          *spool;
     ngx_str_t                            rings;    /* of rings, as files are;
                                                       empty: they aren't */
@@ -81,6 +85,8 @@ struct ngx_http_klaviyo_loc_conf_s {
     ngx_array_t                         *profiles;   /* _profile_t, likewise */
     ngx_array_t                         *consent;  /* _condition_t: of the
                                                       nearest level */
+    ngx_http_klaviyo_value_t            *visitor;  /* NULL: off */
+    time_t                               visitor_ttl;
     ngx_flag_t                           identifiers;   /* 1: all */
     ngx_uint_t                           identity;   /* rungs */
     ngx_uint_t                           ignore;
@@ -97,6 +103,8 @@ struct ngx_http_klaviyo_loc_conf_s {
     ngx_uint_t                           leave;
     ngx_uint_t                           tracked;  /* not off, or a level in
                                                       it is not */
+    ngx_uint_t                           visited;  /* of a server{}: a level of
+                                                      it has a visitor */
 
     /* of a server{}: the rules of all its levels */
     ngx_array_t                         *routes;   /* _route_t * */

@@ -296,8 +296,14 @@ my @server = (
     [ 'klaviyo_identity cookies;',
         'invalid value "cookies" in "klaviyo_identity", it must be "off"' ],
     [ 'klaviyo_identity kx off;', 'invalid value "off"' ],
-    [ 'klaviyo_identity visitor;',
-        '"visitor" is not supported yet in "klaviyo_identity"' ],
+    [ 'klaviyo_identity visitor;' ],
+    [ 'klaviyo_visitor $cookie_a | urldecode ttl=1h;' ],
+    [ 'klaviyo_visitor off;' ],
+    [ 'klaviyo_visitor $nobody;', 'unknown variable "$nobody"' ],
+    [ 'klaviyo_visitor $cookie_a ttl=0;',
+        'invalid time "ttl=0" in "klaviyo_visitor", it must be 1s or more' ],
+    [ "klaviyo_visitor off;\nklaviyo_visitor \$cookie_a;#!",
+        '"klaviyo_visitor" directive is duplicate' ],
     [ "klaviyo_identity kx;\nklaviyo_identity kx;#!",
         '"klaviyo_identity" directive is duplicate' ],
 
@@ -330,8 +336,7 @@ my @server = (
     (map { [ "$_ x {\n}", "\"$_\" is not supported yet" ] }
         qw(klaviyo_identify klaviyo_subscribe klaviyo_remember)),
     (map { [ "$_ x;", "\"$_\" is not supported yet" ] }
-        qw(klaviyo_visitor klaviyo_visitor_cookie klaviyo_memory
-           klaviyo_backlog klaviyo_kx)),
+        qw(klaviyo_visitor_cookie klaviyo_backlog klaviyo_kx)),
 
     # limits
 

@@ -446,14 +446,12 @@ my @cases = (
         . ' ~ !~ ~* or !~*' ],
     [ 'server:: klaviyo_consent not;', 'no value after "not"' ],
     [ 'server:: klaviyo_consent $nothing;', 'unknown variable "$nothing"' ],
-    [ 'server:: klaviyo_identity visitor;',
-        '"visitor" is not supported yet in "klaviyo_identity"' ],
     [ 'server:: klaviyo_identity off kx;',
         'invalid value "off" in "klaviyo_identity", it must be "off", or'
-        . ' some of kx, cookie' ],
+        . ' some of kx, cookie, visitor' ],
     [ 'server:: klaviyo_identity email;',
         'invalid value "email" in "klaviyo_identity", it must be "off", or'
-        . ' some of kx, cookie' ],
+        . ' some of kx, cookie, visitor' ],
     [ 'server:: klaviyo_identity kx; klaviyo_identity kx;',
         '"klaviyo_identity" directive is duplicate' ],
     [ 'server:: klaviyo_identifiers some;',
@@ -471,8 +469,9 @@ my @cases = (
         'invalid number of arguments in "klaviyo_except" directive' ],
     [ 'server:: klaviyo_use_account other;',
         'unknown account "other" in "klaviyo_use_account"' ],
-    [ 'server:: klaviyo_visitor $cookie_a;',
-        '"klaviyo_visitor" is not supported yet' ],
+    [ 'server:: klaviyo_visitor .a;',
+        'no element for ".a", it is of an element of "each" or "items" in a'
+        . ' rule; a text begins with "\."' ],
     [ 'server:: klaviyo_identify { }',
         '"klaviyo_identify" is not supported yet' ],
     [ 'server:: klaviyo_subscribe =/a { }',

@@ -46,12 +46,7 @@ ngx_http_klaviyo_value_eval(ngx_http_klaviyo_eval_t *eval,
     ngx_http_klaviyo_arg_t    args[NGX_HTTP_KLAVIYO_FILTER_ARGS];
     ngx_http_klaviyo_step_t  *step;
 
-    if (value->term.type == NGX_HTTP_KLAVIYO_TERM_STRING) {
-        ngx_http_klaviyo_eval_string(eval, &value->term, data);
-
-    } else {
-        ngx_http_klaviyo_eval_term(eval, &value->term, data);
-    }
+    ngx_http_klaviyo_value_input(eval, value, data);
 
     if (value->steps == NULL) {
         return;
@@ -73,6 +68,19 @@ ngx_http_klaviyo_value_eval(ngx_http_klaviyo_eval_t *eval,
         ngx_http_klaviyo_filter_run(eval->arena, step[i].filter, data, args,
                                     step[i].nargs);
     }
+}
+
+
+void
+ngx_http_klaviyo_value_input(ngx_http_klaviyo_eval_t *eval,
+    ngx_http_klaviyo_value_t *value, ngx_http_klaviyo_data_t *data)
+{
+    if (value->term.type == NGX_HTTP_KLAVIYO_TERM_STRING) {
+        ngx_http_klaviyo_eval_string(eval, &value->term, data);
+        return;
+    }
+
+    ngx_http_klaviyo_eval_term(eval, &value->term, data);
 }
 
 

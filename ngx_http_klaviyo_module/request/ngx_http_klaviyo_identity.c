@@ -398,8 +398,12 @@ ngx_http_klaviyo_identity_stated(ngx_http_klaviyo_arena_t *arena,
                                               : NGX_HTTP_KLAVIYO_KX,
                                 found);
 
+    identity->source = NGX_HTTP_KLAVIYO_SOURCE_STATED;
+
     if (n == 0 && (identity->rungs & NGX_HTTP_KLAVIYO_IDENTITY_KX)) {
         n = ngx_http_klaviyo_identity_args(arena, identity, found);
+
+        identity->source = NGX_HTTP_KLAVIYO_SOURCE_LINK;
     }
 
     return n;
@@ -417,9 +421,18 @@ ngx_http_klaviyo_identity_implied(ngx_http_klaviyo_arena_t *arena,
 
         if (!ngx_http_klaviyo_data_is_missing(&found->data)) {
             found->key = ngx_http_klaviyo_identity_keys[found->field];
+            identity->source = NGX_HTTP_KLAVIYO_SOURCE_COOKIE;
             return 1;
         }
     }
+
+    if (identity->remembered) {
+        *found = *identity->remembered;
+        identity->source = NGX_HTTP_KLAVIYO_SOURCE_VISITOR;
+        return 1;
+    }
+
+    identity->source = NGX_HTTP_KLAVIYO_SOURCE_OTHER;
 
     return ngx_http_klaviyo_identity_configured(identity,
                                               NGX_HTTP_KLAVIYO_EXTERNAL_ID,
@@ -555,4 +568,11 @@ ngx_http_klaviyo_identity_args(ngx_http_klaviyo_arena_t *arena,
     }
 
     return 0;
+}
+
+
+ngx_str_t *
+ngx_http_klaviyo_identity_key(ngx_http_klaviyo_field_e field)
+{
+    return &ngx_http_klaviyo_identity_keys[field];
 }

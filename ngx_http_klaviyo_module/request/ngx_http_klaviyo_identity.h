@@ -23,6 +23,17 @@
 #define NGX_HTTP_KLAVIYO_IDENTITY_ALL      0x07
 
 
+/* who says so */
+typedef enum {
+    NGX_HTTP_KLAVIYO_SOURCE_NONE = 0,
+    NGX_HTTP_KLAVIYO_SOURCE_STATED,      /* the shop: configured */
+    NGX_HTTP_KLAVIYO_SOURCE_LINK,        /* _kx in the query */
+    NGX_HTTP_KLAVIYO_SOURCE_COOKIE,      /* __kla_id */
+    NGX_HTTP_KLAVIYO_SOURCE_VISITOR,     /* remembered */
+    NGX_HTTP_KLAVIYO_SOURCE_OTHER        /* external_id, anonymous_id */
+} ngx_http_klaviyo_source_e;
+
+
 /* where an identity comes from; texts are the request's own, undecoded */
 typedef struct {
     /* configured fields: "nrule" of the rule, then those of
@@ -36,6 +47,10 @@ typedef struct {
     ngx_str_t                            cookie;   /* __kla_id, for the second
                                                       step */
     ngx_str_t                            company;  /* company_id, or "" */
+    ngx_http_klaviyo_member_t           *remembered;   /* under the visitor's
+                                                      key, or NULL */
+
+    ngx_http_klaviyo_source_e            source;   /* of what was found */
 
     unsigned                             all:1;    /* klaviyo_identifiers all */
 } ngx_http_klaviyo_identity_t;
@@ -78,11 +93,14 @@ ngx_uint_t ngx_http_klaviyo_identity_stated(ngx_http_klaviyo_arena_t *arena,
     ngx_http_klaviyo_identity_t *identity, ngx_http_klaviyo_member_t *found);
 
 /*
- * If there are none: the cookie; configured external_id, anonymous_id.  0:
- * nobody.
+ * If there are none: the cookie; what is remembered; configured external_id,
+ * anonymous_id.  0: nobody.
  */
 ngx_uint_t ngx_http_klaviyo_identity_implied(ngx_http_klaviyo_arena_t *arena,
     ngx_http_klaviyo_identity_t *identity, ngx_http_klaviyo_member_t *found);
+
+/* The rendered name of e-mail, phone_number, id or _kx. */
+ngx_str_t *ngx_http_klaviyo_identity_key(ngx_http_klaviyo_field_e field);
 
 
 #endif /* _NGX_HTTP_KLAVIYO_IDENTITY_H_INCLUDED_ */

@@ -260,6 +260,35 @@ ngx_http_klaviyo_noise(ngx_http_request_t *r, ngx_uint_t ignore,
 
 
 ngx_uint_t
+ngx_http_klaviyo_noise_signal(ngx_uint_t reason)
+{
+    switch (reason) {
+
+    case NGX_HTTP_KLAVIYO_SKIP_OPTOUT:
+        return NGX_HTTP_KLAVIYO_IGNORE_OPTOUT;
+
+    case NGX_HTTP_KLAVIYO_SKIP_GPC:
+        return NGX_HTTP_KLAVIYO_IGNORE_GPC;
+
+    default: /* NGX_HTTP_KLAVIYO_SKIP_DNT */
+        return NGX_HTTP_KLAVIYO_IGNORE_DNT;
+    }
+}
+
+
+ngx_int_t
+ngx_http_klaviyo_noise_reason(ngx_uint_t signals)
+{
+    if (signals & NGX_HTTP_KLAVIYO_IGNORE_OPTOUT) {
+        return NGX_HTTP_KLAVIYO_SKIP_OPTOUT;
+    }
+
+    return (signals & NGX_HTTP_KLAVIYO_IGNORE_GPC)
+           ? NGX_HTTP_KLAVIYO_SKIP_GPC : NGX_HTTP_KLAVIYO_SKIP_DNT;
+}
+
+
+ngx_uint_t
 ngx_http_klaviyo_noise_robot(ngx_str_t *user_agent)
 {
     if (user_agent->len == 0) {

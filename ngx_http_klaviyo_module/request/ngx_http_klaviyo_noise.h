@@ -39,6 +39,12 @@ ngx_int_t ngx_http_klaviyo_noise_init(ngx_pool_t *pool);
 ngx_int_t ngx_http_klaviyo_noise(ngx_http_request_t *r, ngx_uint_t ignore,
     ngx_str_t *optout);
 
+/* The bit of "ignore" that gives this reason: opt-out, gpc or dnt. */
+ngx_uint_t ngx_http_klaviyo_noise_signal(ngx_uint_t reason);
+
+/* The first reason of these bits, of which there is at least one. */
+ngx_int_t ngx_http_klaviyo_noise_reason(ngx_uint_t signals);
+
 /* Whether the text is a robot's User-Agent (empty is one). */
 ngx_uint_t ngx_http_klaviyo_noise_robot(ngx_str_t *user_agent);
 

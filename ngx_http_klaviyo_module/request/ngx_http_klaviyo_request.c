@@ -10,12 +10,14 @@
 
 
 #include "ngx_http_klaviyo_request.h"
+#include "ngx_http_klaviyo_visit.h"
 
 
 static ngx_int_t ngx_http_klaviyo_match_route(void *data,
     ngx_http_klaviyo_route_t *route, size_t *captures, ngx_uint_t ncaptures);
 static ngx_int_t ngx_http_klaviyo_match_add(ngx_http_klaviyo_ctx_t *ctx,
     ngx_http_klaviyo_route_t *route, size_t *captures, ngx_uint_t ncaptures);
+static ngx_uint_t ngx_http_klaviyo_match_landing(ngx_http_request_t *r);
 static ngx_http_klaviyo_ctx_t *ngx_http_klaviyo_create_ctx(
     ngx_http_request_t *r);
 static void ngx_http_klaviyo_cleanup_ctx(void *data);
@@ -41,22 +43,47 @@ ngx_http_klaviyo_match_handler(ngx_http_request_t *r)
 
     klcf = ngx_http_get_module_loc_conf(r, ngx_http_klaviyo_module);
 
-    if (klcf->index == NULL) {
+    if (klcf->index == NULL && !klcf->visited) {
         return NGX_DECLINED;
     }
 
     match.request = r;
     match.ctx = NULL;
 
-    if (ngx_http_klaviyo_index_match(klcf->index, r->method, &r->uri,
-                                     ngx_http_klaviyo_match_route, &match)
-        != NGX_OK)
+    if (klcf->index
+        && ngx_http_klaviyo_index_match(klcf->index, r->method, &r->uri,
+                                        ngx_http_klaviyo_match_route, &match)
+           != NGX_OK)
     {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "klaviyo: no memory to track the request");
+        return NGX_DECLINED;
+    }
+
+    if (klcf->visited && ngx_http_klaviyo_match_landing(r)) {
+
+        if (match.ctx == NULL) {
+            match.ctx = ngx_http_klaviyo_create_ctx(r);
+        }
+
+        if (match.ctx) {
+            match.ctx->landing = 1;
+        }
     }
 
     return NGX_DECLINED;
+}
+
+
+/* Whether the query may have a _kx, which is remembered without a rule. */
+
+static ngx_uint_t
+ngx_http_klaviyo_match_landing(ngx_http_request_t *r)
+{
+    return r->args.len > 4
+           && ngx_strlcasestrn(r->args.data, r->args.data + r->args.len,
+                               (u_char *) "_kx=", 4 - 1)
+              != NULL;
 }
 
 
@@ -316,6 +343,8 @@ ngx_http_klaviyo_log_handler(ngx_http_request_t *r)
             ngx_http_klaviyo_track(ctx, candidate);
         }
     }
+
+    ngx_http_klaviyo_visit_finish(ctx);
 
     ngx_http_klaviyo_scope_leave(ctx, &scope);
 

@@ -38,6 +38,9 @@ struct ngx_http_klaviyo_candidate_s {
 };
 
 
+typedef struct ngx_http_klaviyo_visit_s  ngx_http_klaviyo_visit_t;
+
+
 /* hangs on the request's pool, which internal redirects leave alone */
 struct ngx_http_klaviyo_ctx_s {
     ngx_http_request_t                  *request;
@@ -48,6 +51,7 @@ struct ngx_http_klaviyo_ctx_s {
     ngx_http_klaviyo_slot_t              args;
     ngx_http_klaviyo_slot_t              cookies;
     ngx_http_klaviyo_content_t          *content;  /* if a rule wants it */
+    ngx_http_klaviyo_visit_t            *visits;   /* one per account */
 
     /* as they came */
     ngx_str_t                            uri;
@@ -59,6 +63,8 @@ struct ngx_http_klaviyo_ctx_s {
 
     unsigned                             body:1;   /* the request has one */
     unsigned                             asked:1;  /* who wants it */
+    unsigned                             landing:1;  /* _kx in the query, and
+                                                        a memory for it */
     unsigned                             located:1;
     unsigned                             logged:1;
 };

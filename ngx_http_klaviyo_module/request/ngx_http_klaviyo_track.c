@@ -9,9 +9,7 @@
  */
 
 
-#include "ngx_http_klaviyo_request.h"
-#include "ngx_http_klaviyo_identity.h"
-#include "ngx_http_klaviyo_noise.h"
+#include "ngx_http_klaviyo_visit.h"
 #include "ngx_http_klaviyo_watch.h"
 #include <ngx_md5.h>
 
@@ -43,6 +41,8 @@ typedef struct {
     ngx_http_klaviyo_counters_t         *counters;
     ngx_uint_t                           slot;
     ngx_http_klaviyo_eval_t              eval;
+    ngx_http_klaviyo_visit_t            *visit;    /* once judged */
+    ngx_http_klaviyo_source_e            source;   /* of the identity */
 
     ngx_uint_t                           elements;
     ngx_int_t                            verdict;  /* why all are skipped, or
@@ -239,12 +239,8 @@ ngx_http_klaviyo_track_start(ngx_http_klaviyo_track_t *t,
     t->slot = ngx_http_klaviyo_rule_slot(t->conf->control, rule, t->account);
     t->counters = ngx_http_klaviyo_control_counters(t->conf->control, t->slot);
 
-    t->eval.request = ctx->request;
-    t->eval.ctx = ctx;
-    t->eval.arena = &ctx->arena;
-    t->eval.args = &ctx->args;
-    t->eval.cookies = &ctx->cookies;
-    t->eval.http_cookie = t->conf->http_cookie;
+    ngx_http_klaviyo_visit_eval(ctx, t->account, &t->eval);
+
     t->eval.names = rule->names.elts;
     t->eval.nslots = rule->names.nelts;
     t->eval.slots = slots;
@@ -412,9 +408,7 @@ ngx_http_klaviyo_track_conditions(ngx_http_klaviyo_track_t *t,
 static ngx_int_t
 ngx_http_klaviyo_track_verdict(ngx_http_klaviyo_track_t *t)
 {
-    ngx_str_t                     optout;
-    ngx_uint_t                    ignore;
-    ngx_http_klaviyo_loc_conf_t  *klcf;
+    ngx_uint_t  ignore;
 
     if (t->judged) {
         return t->verdict;
@@ -427,27 +421,11 @@ ngx_http_klaviyo_track_verdict(ngx_http_klaviyo_track_t *t)
         return t->verdict;
     }
 
-    klcf = t->ctx->conf;
-
     ignore = (t->rule->ignore != NGX_CONF_UNSET_UINT) ? t->rule->ignore
-                                                      : klcf->ignore;
+                                                      : t->ctx->conf->ignore;
 
-    ngx_str_null(&optout);
-
-    if (ignore & NGX_HTTP_KLAVIYO_IGNORE_OPTOUT) {
-        ngx_http_klaviyo_track_cookie(t, t->conf->kla_off, &optout);
-    }
-
-    t->verdict = ngx_http_klaviyo_noise(t->ctx->request, ignore, &optout);
-
-    if (t->verdict == NGX_DECLINED && klcf->consent
-        && (ngx_http_klaviyo_conditions_eval(&t->eval, klcf->consent,
-                                             NGX_HTTP_KLAVIYO_STAGE_HEAD,
-                                             NGX_HTTP_KLAVIYO_STAGE_ANSWER)
-            != NGX_OK))
-    {
-        t->verdict = NGX_HTTP_KLAVIYO_SKIP_CONSENT;
-    }
+    t->visit = ngx_http_klaviyo_visit(t->ctx, t->account);
+    t->verdict = ngx_http_klaviyo_visit_judge(&t->eval, t->visit, ignore);
 
     return t->verdict;
 }
@@ -616,7 +594,7 @@ ngx_http_klaviyo_track_profile(ngx_http_klaviyo_track_t *t,
     ngx_http_klaviyo_event_t *event)
 {
     ngx_uint_t                    i, n, configured;
-    ngx_http_klaviyo_member_t    *member;
+    ngx_http_klaviyo_member_t    *member, remembered;
     ngx_http_klaviyo_identity_t   identity;
     ngx_http_klaviyo_loc_conf_t  *klcf;
 
@@ -648,6 +626,12 @@ ngx_http_klaviyo_track_profile(ngx_http_klaviyo_track_t *t,
     if (n == 0) {
         ngx_http_klaviyo_track_cookie(t, t->conf->kla_id, &identity.cookie);
 
+        if ((klcf->identity & NGX_HTTP_KLAVIYO_IDENTITY_VISITOR)
+            && ngx_http_klaviyo_visit_recall(t->visit, &remembered))
+        {
+            identity.remembered = &remembered;
+        }
+
         n = ngx_http_klaviyo_identity_implied(&t->ctx->arena, &identity,
                                               member);
     }
@@ -655,6 +639,8 @@ ngx_http_klaviyo_track_profile(ngx_http_klaviyo_track_t *t,
     if (n == 0) {
         return NGX_OK;
     }
+
+    t->source = identity.source;
 
     configured = identity.nconfigured;
 
@@ -1076,6 +1062,8 @@ ngx_http_klaviyo_track_queue(ngx_http_klaviyo_track_t *t,
 
     case NGX_OK:
         ngx_str_set(&t->candidate->result, "queued");
+
+        ngx_http_klaviyo_visit_learn(t->visit, event->profile, t->source);
 
         if (t->elements == 1) {
             t->candidate->event_id = event->unique_id;

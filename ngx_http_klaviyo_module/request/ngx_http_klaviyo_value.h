@@ -16,6 +16,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
+#include "ngx_http_klaviyo_account.h"
 #include "ngx_http_klaviyo_filter.h"
 
 
@@ -176,6 +177,7 @@ struct ngx_http_klaviyo_eval_s {
     ngx_http_klaviyo_slot_t             *args;     /* @args, once decoded */
     ngx_http_klaviyo_slot_t             *cookies;
     ngx_int_t                            http_cookie;  /* the variable */
+    ngx_http_klaviyo_account_t          *account;  /* whose memory it is */
 
     ngx_http_klaviyo_name_t             *names;
     ngx_http_klaviyo_slot_t             *slots;    /* one per name */
@@ -215,6 +217,10 @@ ngx_int_t ngx_http_klaviyo_value_check(ngx_conf_t *cf,
 
 /* Evaluates; total.  In a worker. */
 void ngx_http_klaviyo_value_eval(ngx_http_klaviyo_eval_t *eval,
+    ngx_http_klaviyo_value_t *value, ngx_http_klaviyo_data_t *data);
+
+/* The value before its filters: whether there is anything to go by. */
+void ngx_http_klaviyo_value_input(ngx_http_klaviyo_eval_t *eval,
     ngx_http_klaviyo_value_t *value, ngx_http_klaviyo_data_t *data);
 
 /* The same for @NAME number "n"; once per request, or element of each. */

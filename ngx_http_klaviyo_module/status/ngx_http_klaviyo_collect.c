@@ -81,6 +81,16 @@ ngx_http_klaviyo_collect(ngx_pool_t *pool, ngx_http_klaviyo_main_conf_t *kmcf)
     view->now = ngx_time();
     view->tail = kmcf->tail;
 
+    if (kmcf->memory) {
+        view->memory = ngx_palloc(pool,
+                                  sizeof(ngx_http_klaviyo_memory_stat_t));
+        if (view->memory == NULL) {
+            return NULL;
+        }
+
+        ngx_http_klaviyo_memory_stat(kmcf->memory, view->memory);
+    }
+
     control = kmcf->control;
 
     if (control) {

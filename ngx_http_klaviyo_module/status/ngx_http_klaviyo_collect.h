@@ -72,6 +72,7 @@ typedef struct {
     ngx_array_t                          accounts;   /* _account_view_t */
     ngx_http_klaviyo_counters_t          total;
     ngx_http_klaviyo_tail_t             *tail;     /* NULL: off */
+    ngx_http_klaviyo_memory_stat_t      *memory;   /* NULL: none is needed */
 
     ngx_http_klaviyo_health_t            health;
 } ngx_http_klaviyo_view_t;

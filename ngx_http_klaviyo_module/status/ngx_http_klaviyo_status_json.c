@@ -20,6 +20,8 @@
 static json_t *ngx_http_klaviyo_status_root(ngx_http_klaviyo_view_t *view);
 static json_t *ngx_http_klaviyo_status_health(
     ngx_http_klaviyo_health_t *health);
+static json_t *ngx_http_klaviyo_status_memory(
+    ngx_http_klaviyo_memory_stat_t *memory);
 static json_t *ngx_http_klaviyo_status_dispatcher(
     ngx_http_klaviyo_view_t *view);
 static json_t *ngx_http_klaviyo_status_account(ngx_http_klaviyo_view_t *view,
@@ -145,6 +147,11 @@ ngx_http_klaviyo_status_root(ngx_http_klaviyo_view_t *view)
     ngx_http_klaviyo_status_put(json, "dispatcher",
                                 ngx_http_klaviyo_status_dispatcher(view));
 
+    if (view->memory) {
+        ngx_http_klaviyo_status_put(json, "memory",
+                                 ngx_http_klaviyo_status_memory(view->memory));
+    }
+
     av = view->accounts.elts;
 
     for (i = 0; i < view->accounts.nelts; i++) {
@@ -173,6 +180,27 @@ ngx_http_klaviyo_status_health(ngx_http_klaviyo_health_t *health)
       ngx_http_klaviyo_status_string(&ngx_http_klaviyo_levels[health->level]));
     ngx_http_klaviyo_status_put(json, "text",
                               ngx_http_klaviyo_status_string(&health->text));
+
+    return json;
+}
+
+
+static json_t *
+ngx_http_klaviyo_status_memory(ngx_http_klaviyo_memory_stat_t *memory)
+{
+    json_t  *json;
+
+    json = json_object();
+
+    ngx_http_klaviyo_status_set(json, "size", memory->size);
+    ngx_http_klaviyo_status_set(json, "used", memory->used);
+    ngx_http_klaviyo_status_set(json, "slots", memory->slots);
+    ngx_http_klaviyo_status_set(json, "entries", memory->entries);
+    ngx_http_klaviyo_status_set(json, "oldest", memory->oldest);
+    ngx_http_klaviyo_status_set(json, "stored", memory->stored);
+    ngx_http_klaviyo_status_set(json, "evicted", memory->evicted);
+    ngx_http_klaviyo_status_set(json, "hits", memory->hits);
+    ngx_http_klaviyo_status_set(json, "misses", memory->misses);
 
     return json;
 }
