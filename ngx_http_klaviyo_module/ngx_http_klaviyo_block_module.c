@@ -18,8 +18,6 @@ static char *ngx_http_klaviyo_block_account(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_klaviyo_block_rule(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-static char *ngx_http_klaviyo_block_unsupported(ngx_conf_t *cf,
-    ngx_command_t *cmd, void *conf);
 static char *ngx_http_klaviyo_block_result(ngx_conf_t *cf, char *rv);
 
 
@@ -273,8 +271,8 @@ static ngx_command_t  ngx_http_klaviyo_block_commands[] = {
       NULL },
 
     { ngx_string("once"),
-      NGX_HTTP_KLAVIYO_RULE_CONF|NGX_CONF_ANY,
-      ngx_http_klaviyo_block_unsupported,
+      NGX_HTTP_KLAVIYO_RULE_CONF|NGX_CONF_1MORE,
+      ngx_http_klaviyo_block_rule,
       0,
       0,
       NULL },
@@ -316,18 +314,6 @@ ngx_http_klaviyo_block_rule(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     char  *rv;
 
     rv = ngx_http_klaviyo_rule_directive(cf, cmd, conf);
-
-    return ngx_http_klaviyo_block_result(cf, rv);
-}
-
-
-static char *
-ngx_http_klaviyo_block_unsupported(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf)
-{
-    char  *rv;
-
-    rv = ngx_http_klaviyo_unsupported(cf, cmd, conf);
 
     return ngx_http_klaviyo_block_result(cf, rv);
 }

@@ -487,6 +487,8 @@ ngx_http_klaviyo_rule(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    kmcf->remembers |= (rule->once != NULL);
+
     rule->level = klcf;
     rule->location = ngx_http_conf_get_module_loc_conf(cf,
                                                        ngx_http_core_module);

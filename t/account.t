@@ -434,7 +434,6 @@ my @http = (
     [ 'klaviyo_track A /a { object B { include inc/open.conf; } }',
         'directive "property" is not terminated by ";" '
         . 'in %%TESTDIR%%/inc/open.conf:1', 'hint', 'object' ],
-    [ 'klaviyo_track A /a { once 1h; }', '"once" is not supported yet' ],
     [ 'klaviyo_track A /a { object B { once 1h; } }',
         '"once" directive is not allowed here', 'hint', 'object' ],
 

@@ -236,7 +236,15 @@ my @rule = (
 
     # not in this version
 
-    [ 'once 1h;', '"once" is not supported yet' ],
+    [ 'once 1h;' ],
+    [ 'once $arg_a | lower @args.b[0] 1h;' ],
+    [ 'once 0;', 'invalid time "0" in "once", it must stand last' ],
+    [ 'once 1h $arg_a;', 'invalid time "$arg_a" in "once"' ],
+    [ 'once $arg_a;', 'invalid time "$arg_a" in "once"' ],
+    [ 'once 1 2 3 4 5 6 7 8 9 1h;', 'more than 8 keys in "once"' ],
+    [ 'once .a 1h;', 'no element for ".a"' ],
+    [ 'once $nobody 1h;', 'unknown variable "$nobody"' ],
+    [ "once 1h;\nonce 1h;#!", '"once" directive is duplicate' ],
     [ 'property A $arg_a | recall x;', 'filter "recall" is not supported yet' ],
 );
 

@@ -366,7 +366,8 @@ my @cases = (
         . ' phone_number, id, _kx, external_id, anonymous_id, first_name,'
         . ' last_name, organization, locale, title, image, location.* and'
         . ' properties.*' ],
-    [ 'once 1h;', '"once" is not supported yet' ],
+    [ 'once hour;', 'invalid time "hour" in "once", it must stand last and be'
+        . ' 1s or more' ],
     [ 'each 1; each 2; each 3; each 4; each 5;', 'more than 4 "each"' ],
     [ 'each;', 'invalid number of arguments in "each" directive' ],
     [ 'propery A 1;', 'unknown directive "propery"' ],

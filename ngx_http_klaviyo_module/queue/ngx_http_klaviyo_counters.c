@@ -23,7 +23,10 @@ ngx_str_t  ngx_http_klaviyo_skip_names[] = {
     ngx_string("gpc"),
     ngx_string("dnt"),
     ngx_string("consent"),
-    ngx_string("unidentified")
+    ngx_string("unidentified"),
+    ngx_string("unconfirmed"),
+    ngx_string("repeated"),
+    ngx_string("held")
 };
 
 

@@ -32,6 +32,9 @@ typedef enum {
     NGX_HTTP_KLAVIYO_SKIP_DNT,
     NGX_HTTP_KLAVIYO_SKIP_CONSENT,
     NGX_HTTP_KLAVIYO_SKIP_UNIDENTIFIED,
+    NGX_HTTP_KLAVIYO_SKIP_UNCONFIRMED,   /* a _kx that may be a robot's */
+    NGX_HTTP_KLAVIYO_SKIP_REPEATED,      /* once */
+    NGX_HTTP_KLAVIYO_SKIP_HELD,          /* until it is known whose it is */
     NGX_HTTP_KLAVIYO_SKIP_N
 } ngx_http_klaviyo_skip_e;
 

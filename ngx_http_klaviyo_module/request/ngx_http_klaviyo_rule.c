@@ -105,6 +105,8 @@ static char *ngx_http_klaviyo_rule_nodes(ngx_http_klaviyo_compile_t *compile,
 static ngx_uint_t ngx_http_klaviyo_nodes_status(ngx_array_t *nodes);
 static char *ngx_http_klaviyo_rule_each(ngx_http_klaviyo_compile_t *compile,
     ngx_http_klaviyo_reader_t *reader, ngx_uint_t offset);
+static char *ngx_http_klaviyo_rule_once(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_reader_t *reader, ngx_uint_t offset);
 static char *ngx_http_klaviyo_rule_attribute(
     ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_reader_t *reader,
     ngx_uint_t offset);
@@ -132,6 +134,7 @@ static ngx_http_klaviyo_directive_t  ngx_http_klaviyo_directives[] = {
     { ngx_string("object"), ngx_http_klaviyo_rule_object, 0 },
     { ngx_string("items"), ngx_http_klaviyo_rule_items, 0 },
     { ngx_string("each"), ngx_http_klaviyo_rule_each, 0 },
+    { ngx_string("once"), ngx_http_klaviyo_rule_once, 0 },
     { ngx_string("value"), ngx_http_klaviyo_rule_attribute,
       offsetof(ngx_http_klaviyo_rule_t, value) },
     { ngx_string("currency"), ngx_http_klaviyo_rule_attribute,
@@ -1299,6 +1302,65 @@ ngx_http_klaviyo_rule_each(ngx_http_klaviyo_compile_t *compile,
                            "\"each\" above; a text begins with \"\\.\"",
                            &compile->element);
         return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* [KEY ...] TIME */
+
+static char *
+ngx_http_klaviyo_rule_once(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_reader_t *reader, ngx_uint_t offset)
+{
+    ngx_str_t                 *time;
+    ngx_array_t               *keys;
+    ngx_http_klaviyo_value_t  *value;
+
+    if (reader->rule->once) {
+        return "is duplicate";
+    }
+
+    time = --compile->last;
+
+    reader->rule->once_ttl = ngx_parse_time(time, 1);
+
+    if (reader->rule->once_ttl == (time_t) NGX_ERROR
+        || reader->rule->once_ttl == 0)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
+                           "invalid time \"%V\" in \"once\", it must stand "
+                           "last and be 1s or more", time);
+        return NGX_CONF_ERROR;
+    }
+
+    keys = ngx_array_create(compile->cf->pool, 1,
+                            sizeof(ngx_http_klaviyo_value_t));
+    if (keys == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    reader->rule->once = keys;
+    compile->several = 1;
+
+    while (compile->token < compile->last) {
+
+        if (keys->nelts == NGX_HTTP_KLAVIYO_MAX_ONCE) {
+            ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
+                               "more than %d keys in \"once\"",
+                               NGX_HTTP_KLAVIYO_MAX_ONCE);
+            return NGX_CONF_ERROR;
+        }
+
+        value = ngx_array_push(keys);
+
+        if (value == NULL
+            || ngx_http_klaviyo_value_compile(compile, value) != NGX_OK
+            || ngx_http_klaviyo_rule_frames(compile, reader, value) != NGX_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
     }
 
     return NGX_CONF_OK;

@@ -21,6 +21,9 @@
 /* how many "each" a rule may have */
 #define NGX_HTTP_KLAVIYO_MAX_EACH        4
 
+/* keys of a "once" */
+#define NGX_HTTP_KLAVIYO_MAX_ONCE        8
+
 
 /* property, object and items */
 typedef enum {
@@ -106,6 +109,8 @@ typedef struct {
     ngx_array_t                          nodes;    /* _node_t */
     ngx_array_t                          profile;  /* _profile_t */
     ngx_array_t                          each;     /* _value_t */
+    ngx_array_t                         *once;     /* _value_t: its keys */
+    time_t                               once_ttl;   /* s */
 
     ngx_http_klaviyo_value_t            *value;
     ngx_http_klaviyo_value_t            *currency;

@@ -9,7 +9,7 @@
  */
 
 
-#include "ngx_http_klaviyo_visit.h"
+#include "ngx_http_klaviyo_once.h"
 #include "ngx_http_klaviyo_watch.h"
 #include <ngx_md5.h>
 
@@ -1030,6 +1030,7 @@ ngx_http_klaviyo_track_queue(ngx_http_klaviyo_track_t *t,
 {
     ngx_str_t                  json;
     ngx_uint_t                 aged, limits;
+    ngx_http_klaviyo_once_t    once;
     ngx_http_klaviyo_record_t  record;
 
     limits = 0;
@@ -1048,6 +1049,14 @@ ngx_http_klaviyo_track_queue(ngx_http_klaviyo_track_t *t,
 
     if (json.len + NGX_HTTP_KLAVIYO_ENVELOPE > t->account->batch_bytes) {
         ngx_http_klaviyo_track_drop(t, NGX_HTTP_KLAVIYO_DROP_TOO_LARGE);
+        return;
+    }
+
+    if (ngx_http_klaviyo_once_mark(&t->eval, t->rule, t->visit,
+                                   event->profile, &once)
+        != NGX_OK)
+    {
+        ngx_http_klaviyo_track_skip(t, NGX_HTTP_KLAVIYO_SKIP_REPEATED);
         return;
     }
 
@@ -1078,10 +1087,12 @@ ngx_http_klaviyo_track_queue(ngx_http_klaviyo_track_t *t,
         return;
 
     case NGX_DECLINED:
+        ngx_http_klaviyo_once_unmark(&t->eval, &once);
         ngx_http_klaviyo_track_dropped(t, NGX_HTTP_KLAVIYO_DROP_FULL);
         return;
 
     default: /* NGX_ABORT */
+        ngx_http_klaviyo_once_unmark(&t->eval, &once);
         ngx_http_klaviyo_track_dropped(t, NGX_HTTP_KLAVIYO_DROP_TOO_LARGE);
         return;
     }

@@ -170,6 +170,10 @@ ngx_http_klaviyo_value_compile(ngx_http_klaviyo_compile_t *compile,
             break;
         }
 
+        if (compile->several) {
+            break;
+        }
+
         ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
                            "unexpected \"%V\", a value goes on with "
                            "\"| filter\"%s", token,

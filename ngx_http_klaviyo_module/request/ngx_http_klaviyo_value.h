@@ -149,6 +149,8 @@ typedef struct {
     ngx_str_t                            element;  /* the term that needs most
                                                       of value->frames */
     unsigned                             operators:1;  /* stop before one */
+    unsigned                             several:1;  /* stop before the next
+                                                        VALUE */
 } ngx_http_klaviyo_compile_t;
 
 
