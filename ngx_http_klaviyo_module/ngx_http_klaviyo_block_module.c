@@ -277,6 +277,20 @@ static ngx_command_t  ngx_http_klaviyo_block_commands[] = {
       0,
       NULL },
 
+    { ngx_string("key"),
+      NGX_HTTP_KLAVIYO_RULE_CONF|NGX_CONF_1MORE,
+      ngx_http_klaviyo_block_rule,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("ttl"),
+      NGX_HTTP_KLAVIYO_RULE_CONF|NGX_CONF_TAKE1,
+      ngx_http_klaviyo_block_rule,
+      0,
+      0,
+      NULL },
+
       ngx_null_command
 };
 

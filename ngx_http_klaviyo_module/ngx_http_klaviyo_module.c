@@ -16,7 +16,7 @@
 #include "ngx_http_klaviyo_level.h"
 #include "ngx_http_klaviyo_lint.h"
 #include "ngx_http_klaviyo_noise.h"
-#include "ngx_http_klaviyo_request.h"
+#include "ngx_http_klaviyo_remember.h"
 #include "ngx_http_klaviyo_ring_file.h"
 #include "ngx_http_klaviyo_status.h"
 #include "ngx_http_klaviyo_visitor_conf.h"
@@ -143,6 +143,13 @@ static ngx_command_t  ngx_http_klaviyo_commands[] = {
       0,
       NULL },
 
+    { ngx_string("klaviyo_remember"),
+      NGX_HTTP_KLAVIYO_LEVELS|NGX_CONF_BLOCK|NGX_CONF_1MORE,
+      ngx_http_klaviyo_rule,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      1,
+      NULL },
+
     { ngx_string("klaviyo"),
       NGX_HTTP_KLAVIYO_LEVELS|NGX_CONF_FLAG,
       ngx_conf_set_flag_slot,
@@ -244,13 +251,6 @@ static ngx_command_t  ngx_http_klaviyo_commands[] = {
       NULL },
 
     { ngx_string("klaviyo_subscribe"),
-      NGX_HTTP_KLAVIYO_LEVELS|NGX_CONF_BLOCK|NGX_CONF_ANY,
-      ngx_http_klaviyo_unsupported,
-      0,
-      0,
-      NULL },
-
-    { ngx_string("klaviyo_remember"),
       NGX_HTTP_KLAVIYO_LEVELS|NGX_CONF_BLOCK|NGX_CONF_ANY,
       ngx_http_klaviyo_unsupported,
       0,
@@ -467,7 +467,7 @@ ngx_http_klaviyo_rule(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     kmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_klaviyo_module);
 
-    rule = ngx_http_klaviyo_rule_block(cf, &kmcf->references);
+    rule = ngx_http_klaviyo_rule_block(cf, &kmcf->references, cmd->offset);
     if (rule == NULL) {
         return NGX_CONF_ERROR;
     }
@@ -487,7 +487,7 @@ ngx_http_klaviyo_rule(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    kmcf->remembers |= (rule->once != NULL);
+    kmcf->remembers |= (rule->once || rule->remember);
 
     rule->level = klcf;
     rule->location = ngx_http_conf_get_module_loc_conf(cf,
@@ -803,7 +803,10 @@ ngx_http_klaviyo_postconfiguration(ngx_conf_t *cf)
 
     kmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_klaviyo_module);
 
-    if (ngx_http_klaviyo_value_check(cf, &kmcf->references) != NGX_OK) {
+    if (ngx_http_klaviyo_value_check(cf, &kmcf->references) != NGX_OK
+        || ngx_http_klaviyo_recall_check(cf, &kmcf->references, &kmcf->rules)
+           != NGX_OK)
+    {
         return NGX_ERROR;
     }
 

@@ -234,7 +234,7 @@ my @rule = (
     [ "each \@args;\ninclude inc/frames.conf;", 'no element for ".."', 0,
         'inc/frames', 2 ],
 
-    # not in this version
+    # the memory
 
     [ 'once 1h;' ],
     [ 'once $arg_a | lower @args.b[0] 1h;' ],
@@ -245,7 +245,8 @@ my @rule = (
     [ 'once .a 1h;', 'no element for ".a"' ],
     [ 'once $nobody 1h;', 'unknown variable "$nobody"' ],
     [ "once 1h;\nonce 1h;#!", '"once" directive is duplicate' ],
-    [ 'property A $arg_a | recall x;', 'filter "recall" is not supported yet' ],
+    [ 'property A $arg_a | recall x;',
+        'no "klaviyo_remember x" for "recall"' ],
 );
 
 # in a server; the same is said in a location
@@ -342,7 +343,7 @@ my @server = (
     # not in this version
 
     (map { [ "$_ x {\n}", "\"$_\" is not supported yet" ] }
-        qw(klaviyo_identify klaviyo_subscribe klaviyo_remember)),
+        qw(klaviyo_identify klaviyo_subscribe)),
     (map { [ "$_ x;", "\"$_\" is not supported yet" ] }
         qw(klaviyo_visitor_cookie klaviyo_backlog klaviyo_kx)),
 

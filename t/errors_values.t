@@ -241,10 +241,10 @@ my @cases = (
         'invalid name "request", it must be letters, digits and "_", and'
         . ' not the name of a document' ],
 
-    # What this version doesn't have.
+    # What nobody remembers.
 
     [ 'property A $arg_a | recall cart;',
-        'filter "recall" is not supported yet' ],
+        'no "klaviyo_remember cart" for "recall"' ],
 
     # Variables and escapes.
 
@@ -478,7 +478,7 @@ my @cases = (
     [ 'server:: klaviyo_subscribe =/a { }',
         '"klaviyo_subscribe" is not supported yet' ],
     [ 'server:: klaviyo_remember cart { }',
-        '"klaviyo_remember" is not supported yet' ],
+        'no "key" in "klaviyo_remember cart"' ],
     [ 'property A "$arg_a | number";',
         '"|" inside of "$arg_a | number" is no filter, write "| number"'
         . ' behind it, with blanks and without quotes, or "\x7c" for the'

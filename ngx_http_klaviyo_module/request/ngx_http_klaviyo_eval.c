@@ -9,7 +9,7 @@
  */
 
 
-#include "ngx_http_klaviyo_request.h"
+#include "ngx_http_klaviyo_remember.h"
 #include "ngx_http_klaviyo_decode.h"
 
 
@@ -63,6 +63,11 @@ ngx_http_klaviyo_value_eval(ngx_http_klaviyo_eval_t *eval,
                 ngx_http_klaviyo_eval_term(eval, step[i].terms[n],
                                            &args[n].data);
             }
+        }
+
+        if (step[i].filter->args[0] == NGX_HTTP_KLAVIYO_ARG_NAME) {
+            ngx_http_klaviyo_recall(eval, data, args, step[i].nargs);
+            continue;
         }
 
         ngx_http_klaviyo_filter_run(eval->arena, step[i].filter, data, args,

@@ -79,6 +79,7 @@ static ngx_http_klaviyo_filter_t  ngx_http_klaviyo_filters[] = {
     NGX_HTTP_KLAVIYO_FILTER("unique", unique, NONE, NONE, 0, 0, 0),
     NGX_HTTP_KLAVIYO_FILTER("zip", zip, TERM, NONE, 1, 0, 0),
     NGX_HTTP_KLAVIYO_FILTER("default", default, TERM, NONE, 1, 0, 1),
+    NGX_HTTP_KLAVIYO_FILTER("recall", recall, NAME, PATH, 1, 0, 0),
 
     NGX_HTTP_KLAVIYO_FILTER("trim", trim, NONE, NONE, 0, 1, 0),
     NGX_HTTP_KLAVIYO_FILTER("lower", lower, NONE, NONE, 0, 1, 0),
@@ -233,6 +234,14 @@ ngx_http_klaviyo_filter_arg(ngx_pool_t *pool, ngx_http_klaviyo_arg_e kind,
 
     case NGX_HTTP_KLAVIYO_ARG_INDEX:
         return ngx_http_klaviyo_filter_arg_index(arg, err);
+
+    case NGX_HTTP_KLAVIYO_ARG_NAME:
+
+        if (text->len == 0) {
+            return ngx_http_klaviyo_filter_error(err, "empty argument", text);
+        }
+
+        return NGX_OK;
 
     case NGX_HTTP_KLAVIYO_ARG_COUNTRY:
         return ngx_http_klaviyo_filter_arg_country(arg, err);

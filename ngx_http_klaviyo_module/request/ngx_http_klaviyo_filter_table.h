@@ -43,6 +43,7 @@ ngx_http_klaviyo_filter_define(where);
 ngx_http_klaviyo_filter_define(unique);
 ngx_http_klaviyo_filter_define(zip);
 ngx_http_klaviyo_filter_define(default);
+ngx_http_klaviyo_filter_define(recall);
 
 /* text: ngx_http_klaviyo_filter_text.c */
 ngx_http_klaviyo_filter_define(trim);

@@ -386,3 +386,14 @@ ngx_http_klaviyo_filter_default(ngx_http_klaviyo_arena_t *arena,
         *data = args[0].data;
     }
 }
+
+
+/* The memory is the request's: without one there is nothing in it. */
+
+void
+ngx_http_klaviyo_filter_recall(ngx_http_klaviyo_arena_t *arena,
+    ngx_http_klaviyo_data_t *data, ngx_http_klaviyo_arg_t *args,
+    ngx_uint_t nargs)
+{
+    ngx_http_klaviyo_data_missing(data);
+}

@@ -203,15 +203,20 @@ ngx_http_klaviyo_lint_body(ngx_http_klaviyo_lint_t *lint)
     ngx_uint_t                   i;
     ngx_http_klaviyo_rule_t     *rule;
     ngx_http_klaviyo_route_t    *route;
-    ngx_http_klaviyo_value_t    *each;
+    ngx_http_klaviyo_value_t    *each, *key;
     ngx_http_klaviyo_metric_t   *metric, *near;
     ngx_http_klaviyo_outlook_t   outlook;
 
     rule = lint->rule;
     route = rule->routes.elts;
 
-    metric = ngx_http_klaviyo_metric_find(&rule->metric);
-    near = ngx_http_klaviyo_metric_near(&rule->metric);
+    metric = NULL;
+    near = NULL;
+
+    if (!rule->remember) {
+        metric = ngx_http_klaviyo_metric_find(&rule->metric);
+        near = ngx_http_klaviyo_metric_near(&rule->metric);
+    }
 
     if (near) {
         ngx_http_klaviyo_lint_warn(lint, NGX_HTTP_KLAVIYO_LINT_NAME,
@@ -229,6 +234,16 @@ ngx_http_klaviyo_lint_body(ngx_http_klaviyo_lint_t *lint)
 
     for (i = 0; i < rule->each.nelts; i++) {
         ngx_http_klaviyo_lint_value(lint, &each[i], "each", NULL, &outlook);
+    }
+
+    key = rule->once ? rule->once->elts : NULL;
+
+    for (i = 0; key && i < rule->once->nelts; i++) {
+        ngx_http_klaviyo_lint_value(lint, &key[i], "once", NULL, &outlook);
+    }
+
+    if (rule->key) {
+        ngx_http_klaviyo_lint_value(lint, rule->key, "key", NULL, &outlook);
     }
 
     ngx_http_klaviyo_lint_nodes(lint, &rule->nodes,

@@ -515,6 +515,16 @@ ngx_http_klaviyo_outlook_step(ngx_http_klaviyo_prospect_t *prospect,
     ngx_http_klaviyo_arg_t      args[NGX_HTTP_KLAVIYO_FILTER_ARGS];
     ngx_http_klaviyo_outlook_t  arg;
 
+    if (step->filter->args[0] == NGX_HTTP_KLAVIYO_ARG_NAME) {
+
+        if (outlook->types) {
+            ngx_http_klaviyo_outlook_set(outlook, NGX_HTTP_KLAVIYO_MAY_ANY,
+                                         NGX_HTTP_KLAVIYO_MAY_ANY);
+        }
+
+        return;
+    }
+
     constant = ngx_http_klaviyo_outlook_args(prospect, step, args, &arg);
 
     if (outlook->constant && constant) {

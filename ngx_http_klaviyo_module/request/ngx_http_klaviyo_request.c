@@ -296,6 +296,7 @@ ngx_http_klaviyo_rule_counts(ngx_http_klaviyo_ctx_t *ctx,
     for (i = 0; i < conf->excepts->nelts; i++) {
 
         if (except[i].level > level->enter
+            && !rule->remember
             && except[i].metric.len == rule->metric.len
             && ngx_strncmp(except[i].metric.data, rule->metric.data,
                            rule->metric.len)

@@ -39,6 +39,7 @@ struct ngx_http_klaviyo_candidate_s {
 
 
 typedef struct ngx_http_klaviyo_visit_s  ngx_http_klaviyo_visit_t;
+typedef struct ngx_http_klaviyo_recall_s  ngx_http_klaviyo_recall_t;
 
 
 /* hangs on the request's pool, which internal redirects leave alone */
@@ -52,6 +53,7 @@ struct ngx_http_klaviyo_ctx_s {
     ngx_http_klaviyo_slot_t              cookies;
     ngx_http_klaviyo_content_t          *content;  /* if a rule wants it */
     ngx_http_klaviyo_visit_t            *visits;   /* one per account */
+    ngx_http_klaviyo_recall_t           *recalls;  /* facts, so far */
 
     /* as they came */
     ngx_str_t                            uri;

@@ -14,6 +14,14 @@
 #include "ngx_http_klaviyo_noise.h"
 
 
+/* whose directive it is */
+#define NGX_HTTP_KLAVIYO_RULE_TRACK      0x01
+#define NGX_HTTP_KLAVIYO_RULE_REMEMBER   0x02
+#define NGX_HTTP_KLAVIYO_RULE_ANY        0x03
+
+/* seconds that klaviyo_remember does */
+#define NGX_HTTP_KLAVIYO_RULE_TTL        (24 * 3600)
+
 /* characters, as in klaviyo_account */
 #define NGX_HTTP_KLAVIYO_MAX_SERVICE     64
 
@@ -48,6 +56,7 @@ typedef struct {
     ngx_str_t                            name;
     ngx_http_klaviyo_directive_pt        handler;
     ngx_uint_t                           offset;   /* in the rule */
+    ngx_uint_t                           kinds;
 } ngx_http_klaviyo_directive_t;
 
 
@@ -58,6 +67,9 @@ static ngx_int_t ngx_http_klaviyo_rule_finish(
     ngx_http_klaviyo_reader_t *reader);
 static ngx_int_t ngx_http_klaviyo_rule_text(ngx_conf_t *cf,
     ngx_http_klaviyo_rule_t *rule, ngx_str_t *token, ngx_str_t *last);
+static char *ngx_http_klaviyo_rule_run(
+    ngx_http_klaviyo_directive_t *directive,
+    ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_reader_t *reader);
 static void ngx_http_klaviyo_rule_compile(ngx_conf_t *cf,
     ngx_http_klaviyo_reader_t *reader, ngx_http_klaviyo_compile_t *compile,
     ngx_conf_t *http);
@@ -107,6 +119,8 @@ static char *ngx_http_klaviyo_rule_each(ngx_http_klaviyo_compile_t *compile,
     ngx_http_klaviyo_reader_t *reader, ngx_uint_t offset);
 static char *ngx_http_klaviyo_rule_once(ngx_http_klaviyo_compile_t *compile,
     ngx_http_klaviyo_reader_t *reader, ngx_uint_t offset);
+static char *ngx_http_klaviyo_rule_ttl(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_reader_t *reader, ngx_uint_t offset);
 static char *ngx_http_klaviyo_rule_attribute(
     ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_reader_t *reader,
     ngx_uint_t offset);
@@ -125,30 +139,54 @@ static char *ngx_http_klaviyo_rule_ignore(ngx_http_klaviyo_compile_t *compile,
 
 static ngx_http_klaviyo_directive_t  ngx_http_klaviyo_directives[] = {
 
-    { ngx_string("route"), ngx_http_klaviyo_rule_route, 0 },
-    { ngx_string("when"), ngx_http_klaviyo_rule_when, 0 },
-    { ngx_string("any"), ngx_http_klaviyo_rule_any, 0 },
-    { ngx_string("let"), ngx_http_klaviyo_rule_let, 0 },
-    { ngx_string("profile"), ngx_http_klaviyo_rule_profile, 0 },
-    { ngx_string("property"), ngx_http_klaviyo_rule_property, 0 },
-    { ngx_string("object"), ngx_http_klaviyo_rule_object, 0 },
-    { ngx_string("items"), ngx_http_klaviyo_rule_items, 0 },
-    { ngx_string("each"), ngx_http_klaviyo_rule_each, 0 },
-    { ngx_string("once"), ngx_http_klaviyo_rule_once, 0 },
+    { ngx_string("route"), ngx_http_klaviyo_rule_route, 0,
+      NGX_HTTP_KLAVIYO_RULE_ANY },
+    { ngx_string("when"), ngx_http_klaviyo_rule_when, 0,
+      NGX_HTTP_KLAVIYO_RULE_ANY },
+    { ngx_string("any"), ngx_http_klaviyo_rule_any, 0,
+      NGX_HTTP_KLAVIYO_RULE_ANY },
+    { ngx_string("let"), ngx_http_klaviyo_rule_let, 0,
+      NGX_HTTP_KLAVIYO_RULE_ANY },
+    { ngx_string("profile"), ngx_http_klaviyo_rule_profile, 0,
+      NGX_HTTP_KLAVIYO_RULE_TRACK },
+    { ngx_string("property"), ngx_http_klaviyo_rule_property, 0,
+      NGX_HTTP_KLAVIYO_RULE_ANY },
+    { ngx_string("object"), ngx_http_klaviyo_rule_object, 0,
+      NGX_HTTP_KLAVIYO_RULE_ANY },
+    { ngx_string("items"), ngx_http_klaviyo_rule_items, 0,
+      NGX_HTTP_KLAVIYO_RULE_ANY },
+    { ngx_string("each"), ngx_http_klaviyo_rule_each, 0,
+      NGX_HTTP_KLAVIYO_RULE_TRACK },
+    { ngx_string("once"), ngx_http_klaviyo_rule_once, 0,
+      NGX_HTTP_KLAVIYO_RULE_TRACK },
     { ngx_string("value"), ngx_http_klaviyo_rule_attribute,
-      offsetof(ngx_http_klaviyo_rule_t, value) },
+      offsetof(ngx_http_klaviyo_rule_t, value),
+      NGX_HTTP_KLAVIYO_RULE_TRACK },
     { ngx_string("currency"), ngx_http_klaviyo_rule_attribute,
-      offsetof(ngx_http_klaviyo_rule_t, currency) },
+      offsetof(ngx_http_klaviyo_rule_t, currency),
+      NGX_HTTP_KLAVIYO_RULE_TRACK },
     { ngx_string("time"), ngx_http_klaviyo_rule_attribute,
-      offsetof(ngx_http_klaviyo_rule_t, time) },
+      offsetof(ngx_http_klaviyo_rule_t, time),
+      NGX_HTTP_KLAVIYO_RULE_TRACK },
     { ngx_string("unique_id"), ngx_http_klaviyo_rule_attribute,
-      offsetof(ngx_http_klaviyo_rule_t, unique_id) },
-    { ngx_string("service"), ngx_http_klaviyo_rule_service, 0 },
-    { ngx_string("backfill"), ngx_http_klaviyo_rule_backfill, 0 },
-    { ngx_string("account"), ngx_http_klaviyo_rule_account, 0 },
-    { ngx_string("ignore"), ngx_http_klaviyo_rule_ignore, 0 },
+      offsetof(ngx_http_klaviyo_rule_t, unique_id),
+      NGX_HTTP_KLAVIYO_RULE_TRACK },
+    { ngx_string("service"), ngx_http_klaviyo_rule_service, 0,
+      NGX_HTTP_KLAVIYO_RULE_TRACK },
+    { ngx_string("backfill"), ngx_http_klaviyo_rule_backfill, 0,
+      NGX_HTTP_KLAVIYO_RULE_TRACK },
+    { ngx_string("account"), ngx_http_klaviyo_rule_account, 0,
+      NGX_HTTP_KLAVIYO_RULE_ANY },
+    { ngx_string("ignore"), ngx_http_klaviyo_rule_ignore, 0,
+      NGX_HTTP_KLAVIYO_RULE_TRACK },
 
-    { ngx_null_string, NULL, 0 }
+    { ngx_string("key"), ngx_http_klaviyo_rule_attribute,
+      offsetof(ngx_http_klaviyo_rule_t, key),
+      NGX_HTTP_KLAVIYO_RULE_REMEMBER },
+    { ngx_string("ttl"), ngx_http_klaviyo_rule_ttl, 0,
+      NGX_HTTP_KLAVIYO_RULE_REMEMBER },
+
+    { ngx_null_string, NULL, 0, 0 }
 };
 
 
@@ -182,7 +220,8 @@ static ngx_str_t  ngx_http_klaviyo_reserved[] = {
 
 
 ngx_http_klaviyo_rule_t *
-ngx_http_klaviyo_rule_block(ngx_conf_t *cf, ngx_array_t *references)
+ngx_http_klaviyo_rule_block(ngx_conf_t *cf, ngx_array_t *references,
+    ngx_uint_t remember)
 {
     ngx_str_t                  *token, *last;
     ngx_uint_t                  methods;
@@ -204,6 +243,8 @@ ngx_http_klaviyo_rule_block(ngx_conf_t *cf, ngx_array_t *references)
 
     token = args->elts;
     last = token + args->nelts;
+
+    rule->remember = remember;
 
     if (ngx_http_klaviyo_rule_metric(cf, rule, &token[1]) != NGX_OK) {
         return NULL;
@@ -305,6 +346,14 @@ ngx_http_klaviyo_rule_metric(ngx_conf_t *cf, ngx_http_klaviyo_rule_t *rule,
         return NGX_ERROR;
     }
 
+    if (rule->remember && !ngx_http_klaviyo_rule_is_name(metric)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid name \"%V\", it must be letters, digits "
+                           "and \"_\", and not the name of a document",
+                           metric);
+        return NGX_ERROR;
+    }
+
     rule->metric = *metric;
 
     return NGX_OK;
@@ -322,6 +371,18 @@ ngx_http_klaviyo_rule_finish(ngx_http_klaviyo_reader_t *reader)
     ngx_http_klaviyo_route_t  *route;
 
     rule = reader->rule;
+
+    if (rule->remember && (rule->key == NULL || rule->nodes.nelts == 0)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, reader->http, 0,
+                           "no \"%s\" in \"klaviyo_remember %V\"",
+                           rule->key ? "property" : "key", &rule->metric);
+        return NGX_ERROR;
+    }
+
+    if (rule->ttl == 0) {
+        rule->ttl = NGX_HTTP_KLAVIYO_RULE_TTL;
+    }
+
     check = reader->frames->elts;
 
     for (i = 0; i < reader->frames->nelts; i++) {
@@ -457,9 +518,31 @@ ngx_http_klaviyo_rule_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                            cmd->name.len)
                == 0)
         {
-            return directive->handler(&compile, reader, directive->offset);
+            return ngx_http_klaviyo_rule_run(directive, &compile, reader);
         }
     }
+
+    return NGX_CONF_ERROR;
+}
+
+
+static char *
+ngx_http_klaviyo_rule_run(ngx_http_klaviyo_directive_t *directive,
+    ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_reader_t *reader)
+{
+    ngx_uint_t  kind;
+
+    kind = reader->rule->remember ? NGX_HTTP_KLAVIYO_RULE_REMEMBER
+                                  : NGX_HTTP_KLAVIYO_RULE_TRACK;
+
+    if (directive->kinds & kind) {
+        return directive->handler(compile, reader, directive->offset);
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
+                       "\"%V\" is not allowed in \"%s\"", &directive->name,
+                       reader->rule->remember ? "klaviyo_remember"
+                                              : "klaviyo_track");
 
     return NGX_CONF_ERROR;
 }
@@ -1361,6 +1444,27 @@ ngx_http_klaviyo_rule_once(ngx_http_klaviyo_compile_t *compile,
         {
             return NGX_CONF_ERROR;
         }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_klaviyo_rule_ttl(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_reader_t *reader, ngx_uint_t offset)
+{
+    if (reader->rule->ttl) {
+        return "is duplicate";
+    }
+
+    reader->rule->ttl = ngx_parse_time(compile->token, 1);
+
+    if (reader->rule->ttl == (time_t) NGX_ERROR || reader->rule->ttl == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
+                           "invalid time \"%V\" in \"ttl\", it must be 1s or "
+                           "more", compile->token);
+        return NGX_CONF_ERROR;
     }
 
     return NGX_CONF_OK;

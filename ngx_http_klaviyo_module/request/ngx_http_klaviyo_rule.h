@@ -112,6 +112,10 @@ typedef struct {
     ngx_array_t                         *once;     /* _value_t: its keys */
     time_t                               once_ttl;   /* s */
 
+    /* of klaviyo_remember, whose name is "metric" */
+    ngx_http_klaviyo_value_t            *key;
+    time_t                               ttl;      /* s */
+
     ngx_http_klaviyo_value_t            *value;
     ngx_http_klaviyo_value_t            *currency;
     ngx_http_klaviyo_value_t            *time;
@@ -138,6 +142,7 @@ typedef struct {
     ngx_str_t                           *metrics;
     ngx_uint_t                          *slots;
 
+    unsigned                             remember:1;   /* klaviyo_remember */
     unsigned                             status:1;   /* "when" on $status */
     unsigned                             answer:1;   /* unique_id needs the
                                                         response, or an
@@ -146,12 +151,12 @@ typedef struct {
 
 
 /*
- * Reads klaviyo_track ... { ... } that "cf" stands at; the variables that its
- * values name go to "references".  Returns NULL after an [emerg].  At
- * configuration time.
+ * Reads klaviyo_track ... { ... } that "cf" stands at, or if "remember" is set
+ * klaviyo_remember; the variables that its values name go to "references".
+ * Returns NULL after an [emerg].  At configuration time.
  */
 ngx_http_klaviyo_rule_t *ngx_http_klaviyo_rule_block(ngx_conf_t *cf,
-    ngx_array_t *references);
+    ngx_array_t *references, ngx_uint_t remember);
 
 /* Adds the ways into the rules (array of _rule_t *) to "routes" (_route_t *).
  */

@@ -10,6 +10,7 @@
 
 
 #include "ngx_http_klaviyo_once.h"
+#include "ngx_http_klaviyo_remember.h"
 #include "ngx_http_klaviyo_watch.h"
 #include <ngx_md5.h>
 
@@ -132,6 +133,10 @@ ngx_http_klaviyo_track(ngx_http_klaviyo_ctx_t *ctx,
     if (ngx_http_klaviyo_track_start(&t, ctx, candidate, candidate->slots)
         != NGX_OK)
     {
+        if (t.rule->remember) {
+            return;
+        }
+
         ngx_http_klaviyo_track_drop(&t, NGX_HTTP_KLAVIYO_DROP_ERROR);
         return;
     }
@@ -142,7 +147,15 @@ ngx_http_klaviyo_track(ngx_http_klaviyo_ctx_t *ctx,
              : ngx_http_klaviyo_track_conditions(&t, candidate->stage,
                                                NGX_HTTP_KLAVIYO_STAGE_ANSWER);
 
-    if (reason != NGX_DECLINED) {
+    if (t.rule->remember) {
+
+        if (reason == NGX_DECLINED
+            && ngx_http_klaviyo_track_status(ctx, t.rule))
+        {
+            ngx_http_klaviyo_remember(&t.eval, t.rule);
+        }
+
+    } else if (reason != NGX_DECLINED) {
         ngx_http_klaviyo_track_skip(&t, reason);
 
     } else {
@@ -1106,6 +1119,12 @@ ngx_http_klaviyo_rule_slot(ngx_http_klaviyo_control_t *control,
     u_char       key[NGX_HTTP_KLAVIYO_KEY_LEN];
     ngx_md5_t    md5;
     ngx_uint_t  *slot;
+
+    /* facts are no events */
+
+    if (rule->remember) {
+        return NGX_HTTP_KLAVIYO_OTHER;
+    }
 
     slot = &rule->slots[account->index];
 

@@ -33,6 +33,8 @@ static ngx_int_t ngx_http_klaviyo_term_string(
 static ngx_int_t ngx_http_klaviyo_term_variable(
     ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_value_t *value,
     ngx_http_klaviyo_part_t *part, ngx_str_t *token, u_char **pp);
+static ngx_int_t ngx_http_klaviyo_value_refer(
+    ngx_http_klaviyo_compile_t *compile, ngx_str_t *name, ngx_uint_t recall);
 static ngx_int_t ngx_http_klaviyo_term_refuse(
     ngx_http_klaviyo_compile_t *compile, ngx_str_t *token, ngx_str_t *name);
 static ngx_int_t ngx_http_klaviyo_term_literal(
@@ -72,7 +74,7 @@ static ngx_uint_t ngx_http_klaviyo_value_known(
 
 static char  *ngx_http_klaviyo_args[] = {
     "no argument", "a path", "a pattern", "a glob", "a separator",
-    "a separator", "an index", "a country", "a value"
+    "a separator", "an index", "a country", "a name", "a value"
 };
 
 static ngx_str_t  ngx_http_klaviyo_operators[] = {
@@ -481,10 +483,9 @@ ngx_http_klaviyo_term_variable(ngx_http_klaviyo_compile_t *compile,
     ngx_http_klaviyo_value_t *value, ngx_http_klaviyo_part_t *part,
     ngx_str_t *token, u_char **pp)
 {
-    u_char                        *p, *last;
-    ngx_str_t                      name;
-    ngx_uint_t                     brace;
-    ngx_http_klaviyo_reference_t  *reference;
+    u_char      *p, *last;
+    ngx_str_t    name;
+    ngx_uint_t   brace;
 
     p = *pp + 1;
     last = token->data + token->len;
@@ -525,18 +526,35 @@ ngx_http_klaviyo_term_variable(ngx_http_klaviyo_compile_t *compile,
     part->decode = (name.len > 4
                     && ngx_strncasecmp(name.data, (u_char *) "arg_", 4) == 0);
 
+    if (ngx_http_klaviyo_value_refer(compile, &name, 0) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_klaviyo_value_mark(compile, value, part);
+
+    *pp = p + brace;
+
+    return NGX_OK;
+}
+
+
+/* Notes what can be looked up only when all is read. */
+
+static ngx_int_t
+ngx_http_klaviyo_value_refer(ngx_http_klaviyo_compile_t *compile,
+    ngx_str_t *name, ngx_uint_t recall)
+{
+    ngx_http_klaviyo_reference_t  *reference;
+
     reference = ngx_array_push(compile->references);
     if (reference == NULL) {
         return NGX_ERROR;
     }
 
-    reference->name = name;
+    reference->name = *name;
     reference->file = compile->cf->conf_file->file.name;
     reference->line = compile->cf->conf_file->line;
-
-    ngx_http_klaviyo_value_mark(compile, value, part);
-
-    *pp = p + brace;
+    reference->recall = recall;
 
     return NGX_OK;
 }
@@ -765,12 +783,6 @@ ngx_http_klaviyo_step_compile(ngx_http_klaviyo_compile_t *compile,
 
     name = compile->token++;
 
-    if (ngx_http_klaviyo_is(name, "recall")) {
-        ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
-                           "filter \"recall\" is not supported yet");
-        return NGX_ERROR;
-    }
-
     filter = ngx_http_klaviyo_filter_find(name);
 
     if (filter == NULL) {
@@ -913,6 +925,12 @@ ngx_http_klaviyo_step_arg(ngx_http_klaviyo_compile_t *compile,
         return NGX_ERROR;
     }
 
+    if (kind == NGX_HTTP_KLAVIYO_ARG_NAME
+        && ngx_http_klaviyo_value_refer(compile, token, 1) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     err.data = buf;
     err.len = sizeof(buf);
 
@@ -942,7 +960,9 @@ ngx_http_klaviyo_value_check(ngx_conf_t *cf, ngx_array_t *references)
 
     for (i = 0; i < references->nelts; i++) {
 
-        if (ngx_http_klaviyo_value_known(cmcf, &reference[i].name)) {
+        if (reference[i].recall
+            || ngx_http_klaviyo_value_known(cmcf, &reference[i].name))
+        {
             continue;
         }
 

@@ -133,6 +133,8 @@ typedef struct {
     ngx_str_t                            name;
     ngx_str_t                            file;
     ngx_uint_t                           line;
+    ngx_uint_t                           recall;   /* no variable, but what
+                                                      "recall" names */
 } ngx_http_klaviyo_reference_t;
 
 

@@ -227,7 +227,9 @@ ngx_http_klaviyo_event_id_variable(ngx_http_request_t *r,
     }
 
     for (candidate = ctx->candidates; candidate; candidate = candidate->next) {
-        if (ngx_http_klaviyo_rule_counts(ctx, candidate->rule)) {
+        if (!candidate->rule->remember
+            && ngx_http_klaviyo_rule_counts(ctx, candidate->rule))
+        {
             break;
         }
     }

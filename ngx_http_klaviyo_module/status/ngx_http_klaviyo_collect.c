@@ -257,7 +257,8 @@ static ngx_uint_t
 ngx_http_klaviyo_collect_meets(ngx_http_klaviyo_rule_t *rule,
     ngx_http_klaviyo_account_t *account)
 {
-    return rule->lane == account->lane
+    return !rule->remember
+           && rule->lane == account->lane
            && (rule->account == NULL
                || rule->account->lanes[account->lane] == account);
 }
