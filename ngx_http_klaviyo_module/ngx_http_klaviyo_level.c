@@ -44,12 +44,14 @@ ngx_http_klaviyo_create_loc_conf(ngx_conf_t *cf)
      *     klcf->needs = 0;
      *     klcf->rules, excepts, properties, profiles, consent = NULL;
      *     klcf->parent, server, routes, index = NULL;
-     *     klcf->enter, leave, tracked, visited = 0;
-     *     klcf->visitor_ttl = 0;
+     *     klcf->enter, leave, tracked, visited, confirms = 0;
+     *     klcf->visitor_ttl, backlog_ttl = 0;
      */
 
     klcf->enable = NGX_CONF_UNSET;
     klcf->visitor = NGX_CONF_UNSET_PTR;
+    klcf->kx = NGX_CONF_UNSET_UINT;
+    klcf->backlog = NGX_CONF_UNSET_UINT;
     klcf->identifiers = NGX_CONF_UNSET;
     klcf->identity = NGX_CONF_UNSET_UINT;
     klcf->ignore = NGX_CONF_UNSET_UINT;
@@ -206,8 +208,17 @@ ngx_http_klaviyo_merge_visitor(ngx_http_klaviyo_loc_conf_t *prev,
         conf->visitor_ttl = prev->visitor_ttl;
     }
 
+    ngx_conf_merge_uint_value(conf->kx, prev->kx, 0);
+
+    if (conf->backlog == NGX_CONF_UNSET_UINT) {
+        conf->backlog_ttl = prev->backlog_ttl;
+    }
+
+    ngx_conf_merge_uint_value(conf->backlog, prev->backlog, 0);
+
     if (conf->visitor) {
         conf->server->visited = 1;
+        conf->server->confirms |= conf->kx;
     }
 }
 

@@ -99,6 +99,13 @@ static ngx_http_klaviyo_main_conf_t *ngx_http_klaviyo_cycle_conf(
     NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF
 
 
+static ngx_conf_enum_t  ngx_http_klaviyo_kx[] = {
+    { ngx_string("trust"), 0 },
+    { ngx_string("confirm"), 1 },
+    { ngx_null_string, 0 }
+};
+
+
 static ngx_command_t  ngx_http_klaviyo_commands[] = {
 
     { ngx_string("klaviyo_account"),
@@ -213,6 +220,20 @@ static ngx_command_t  ngx_http_klaviyo_commands[] = {
       0,
       NULL },
 
+    { ngx_string("klaviyo_kx"),
+      NGX_HTTP_KLAVIYO_LEVELS|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_klaviyo_loc_conf_t, kx),
+      &ngx_http_klaviyo_kx },
+
+    { ngx_string("klaviyo_backlog"),
+      NGX_HTTP_KLAVIYO_LEVELS|NGX_CONF_TAKE12,
+      ngx_http_klaviyo_backlog_directive,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("klaviyo_ignore"),
       NGX_HTTP_KLAVIYO_LEVELS|NGX_CONF_1MORE,
       ngx_http_klaviyo_ignore,
@@ -258,20 +279,6 @@ static ngx_command_t  ngx_http_klaviyo_commands[] = {
       NULL },
 
     { ngx_string("klaviyo_visitor_cookie"),
-      NGX_HTTP_KLAVIYO_LEVELS|NGX_CONF_ANY,
-      ngx_http_klaviyo_unsupported,
-      0,
-      0,
-      NULL },
-
-    { ngx_string("klaviyo_backlog"),
-      NGX_HTTP_KLAVIYO_LEVELS|NGX_CONF_ANY,
-      ngx_http_klaviyo_unsupported,
-      0,
-      0,
-      NULL },
-
-    { ngx_string("klaviyo_kx"),
       NGX_HTTP_KLAVIYO_LEVELS|NGX_CONF_ANY,
       ngx_http_klaviyo_unsupported,
       0,

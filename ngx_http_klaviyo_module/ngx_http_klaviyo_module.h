@@ -87,6 +87,9 @@ struct ngx_http_klaviyo_loc_conf_s {
                                                       nearest level */
     ngx_http_klaviyo_value_t            *visitor;  /* NULL: off */
     time_t                               visitor_ttl;
+    ngx_uint_t                           kx;       /* 1: confirm */
+    ngx_uint_t                           backlog;  /* events; 0: off */
+    time_t                               backlog_ttl;
     ngx_flag_t                           identifiers;   /* 1: all */
     ngx_uint_t                           identity;   /* rungs */
     ngx_uint_t                           ignore;
@@ -105,6 +108,8 @@ struct ngx_http_klaviyo_loc_conf_s {
                                                       it is not */
     ngx_uint_t                           visited;  /* of a server{}: a level of
                                                       it has a visitor */
+    ngx_uint_t                           confirms;   /* likewise: confirms a
+                                                        _kx */
 
     /* of a server{}: the rules of all its levels */
     ngx_array_t                         *routes;   /* _route_t * */

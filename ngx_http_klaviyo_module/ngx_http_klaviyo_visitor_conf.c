@@ -104,6 +104,46 @@ ngx_http_klaviyo_visitor_directive(ngx_conf_t *cf, ngx_command_t *cmd,
 }
 
 
+char *
+ngx_http_klaviyo_backlog_directive(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_klaviyo_loc_conf_t *klcf = conf;
+
+    ngx_int_t   n;
+    ngx_str_t  *value;
+
+    if (klcf->backlog != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
+        klcf->backlog = 0;
+        return NGX_CONF_OK;
+    }
+
+    n = ngx_atoi(value[1].data, value[1].len);
+
+    if (cf->args->nelts != 3
+        || n <= 0 || n > NGX_HTTP_KLAVIYO_MEMORY_PIECES)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\" in \"%V\", it must be \"off\", "
+                           "or 1 to %d and a time", &value[1], &cmd->name,
+                           NGX_HTTP_KLAVIYO_MEMORY_PIECES);
+        return NGX_CONF_ERROR;
+    }
+
+    klcf->backlog = n;
+
+    return ngx_http_klaviyo_visitor_time(cf, &cmd->name, &value[2],
+                                         &klcf->backlog_ttl)
+           == NGX_OK ? NGX_CONF_OK : NGX_CONF_ERROR;
+}
+
+
 /* "ttl=TIME", or TIME by itself */
 
 static ngx_int_t

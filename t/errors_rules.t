@@ -345,7 +345,7 @@ my @server = (
     (map { [ "$_ x {\n}", "\"$_\" is not supported yet" ] }
         qw(klaviyo_identify klaviyo_subscribe)),
     (map { [ "$_ x;", "\"$_\" is not supported yet" ] }
-        qw(klaviyo_visitor_cookie klaviyo_backlog klaviyo_kx)),
+        qw(klaviyo_visitor_cookie)),
 
     # limits
 

@@ -38,6 +38,23 @@ ngx_str_t  ngx_http_klaviyo_drop_names[] = {
 
 
 void
+ngx_http_klaviyo_count_seen(ngx_http_klaviyo_counters_t *counters,
+    ngx_uint_t held)
+{
+    ngx_atomic_t  *skipped;
+
+    skipped = &counters->skipped[NGX_HTTP_KLAVIYO_SKIP_HELD];
+
+    if (held && (ngx_atomic_int_t) *skipped > 0) {
+        (void) ngx_atomic_fetch_add(skipped, -1);
+
+    } else {
+        ngx_http_klaviyo_count(counters, seen);
+    }
+}
+
+
+void
 ngx_http_klaviyo_count_restored(ngx_http_klaviyo_counters_t *counters,
     ngx_uint_t counted)
 {

@@ -79,6 +79,13 @@ extern ngx_str_t  ngx_http_klaviyo_drop_names[];
 
 
 /*
+ * An event that is counted from here on.  One that was "held" was seen before,
+ * and is not skipped any more.
+ */
+void ngx_http_klaviyo_count_seen(ngx_http_klaviyo_counters_t *counters,
+    ngx_uint_t held);
+
+/*
  * An event leaves the spool: it was "spooled" if "counted" says that this
  * instance counted it, else it is "restored".  Where a process was killed one
  * may be missing in "spooled": then it is restored, too, and the sum holds.

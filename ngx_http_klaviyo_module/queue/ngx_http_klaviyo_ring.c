@@ -216,17 +216,19 @@ ngx_http_klaviyo_ring_put(ngx_http_klaviyo_ring_t *ring,
     ngx_http_klaviyo_record_t *meta, ngx_str_t *json)
 {
     uint64_t                       need;
+    ngx_uint_t                     held;
     ngx_http_klaviyo_record_t     *record;
     ngx_http_klaviyo_ring_sh_t    *sh;
     ngx_http_klaviyo_counters_t   *counters;
     ngx_http_klaviyo_ring_mark_t   mark;
 
     sh = ring->sh;
+    held = meta->flags & NGX_HTTP_KLAVIYO_RECORD_HELD;
     need = ngx_http_klaviyo_ring_need(json->len);
     counters = ngx_http_klaviyo_control_counters(ring->control, meta->rule);
 
     if (need > sh->size / 2 || json->len > NGX_MAX_INT32_VALUE) {
-        ngx_http_klaviyo_count(counters, seen);
+        ngx_http_klaviyo_count_seen(counters, held);
         ngx_http_klaviyo_count(counters,
                                dropped[NGX_HTTP_KLAVIYO_DROP_TOO_LARGE]);
         return NGX_ABORT;
@@ -241,7 +243,7 @@ ngx_http_klaviyo_ring_put(ngx_http_klaviyo_ring_t *ring,
     if (record == NULL) {
         ngx_shmtx_unlock(&ring->shpool->mutex);
 
-        ngx_http_klaviyo_count(counters, seen);
+        ngx_http_klaviyo_count_seen(counters, held);
         ngx_http_klaviyo_count(counters, dropped[NGX_HTTP_KLAVIYO_DROP_FULL]);
         return NGX_DECLINED;
     }
@@ -249,7 +251,7 @@ ngx_http_klaviyo_ring_put(ngx_http_klaviyo_ring_t *ring,
     ngx_http_klaviyo_ring_fill(record, &mark, meta, json);
     record->flags = 0;
 
-    ngx_http_klaviyo_count(counters, seen);
+    ngx_http_klaviyo_count_seen(counters, held);
     ngx_http_klaviyo_count(counters, queued);
 
     ngx_http_klaviyo_ring_move(&sh->tail, &mark);

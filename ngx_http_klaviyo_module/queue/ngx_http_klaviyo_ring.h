@@ -41,6 +41,8 @@
 #define NGX_HTTP_KLAVIYO_RECORD_PAD      0x01    /* fills the end */
 #define NGX_HTTP_KLAVIYO_RECORD_GONE     0x02    /* sent or dead */
 #define NGX_HTTP_KLAVIYO_RECORD_AGED     0x04    /* backfill was decided */
+#define NGX_HTTP_KLAVIYO_RECORD_HELD     0x08    /* for ..._put() only: it was
+                                                    counted as held */
 
 
 /* in the ring, before the event's JSON text; 24 bytes, aligned to 8 */
@@ -96,7 +98,8 @@ ngx_int_t ngx_http_klaviyo_ring_init_zone(ngx_shm_zone_t *shm_zone,
 
 /*
  * Publishes an event: "json" is copied; of "meta" rule, id, time and backfill
- * are used.  Counts "seen" and "queued", or "seen" and "dropped".  Returns
+ * are used.  Counts "seen" (for one that was held, not as held any more) and
+ * "queued", or "dropped".  Returns
  * NGX_OK, NGX_DECLINED (no room) or NGX_ABORT (larger than half of the ring).
  * The lock is held for the copy only.
  */

@@ -141,6 +141,9 @@ ngx_http_klaviyo_event_render(ngx_http_klaviyo_arena_t *arena,
     p = ngx_http_klaviyo_event_write_event(p, event, aged);
 
     p = ngx_http_klaviyo_profile_lit(p, NGX_HTTP_KLAVIYO_EVENT_PROFILE);
+
+    event->profile_at = p - json->data;
+
     p = ngx_http_klaviyo_profile_write(p, event->profile, event->nprofile);
     p = ngx_http_klaviyo_profile_lit(p, NGX_HTTP_KLAVIYO_EVENT_TAIL);
 
@@ -347,6 +350,53 @@ ngx_http_klaviyo_event_write_value(u_char *p, ngx_http_klaviyo_event_t *event)
     }
 
     return p;
+}
+
+
+ngx_int_t
+ngx_http_klaviyo_event_identify(ngx_http_klaviyo_arena_t *arena,
+    ngx_str_t *json, size_t profile_at, ngx_http_klaviyo_member_t *who,
+    ngx_str_t *out)
+{
+    u_char     *p;
+    size_t      head;
+    ngx_str_t   text;
+
+    head = profile_at + sizeof(NGX_HTTP_KLAVIYO_PROFILE_HEAD) - 1;
+
+    if (who->field != NGX_HTTP_KLAVIYO_PROFILE_ID) {
+        head += sizeof(NGX_HTTP_KLAVIYO_PROFILE_BODY) - 1;
+    }
+
+    if (head >= json->len
+        || ngx_http_klaviyo_data_text(&who->data, &text) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    p = ngx_http_klaviyo_arena_alloc(arena, json->len + who->key.len
+                          + NGX_HTTP_KLAVIYO_EVENT_WORST * text.len + 3);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    out->data = p;
+
+    p = ngx_cpymem(p, json->data, head);
+    p = ngx_cpymem(p, who->key.data, who->key.len);
+    *p++ = '"';
+    p += ngx_http_klaviyo_json_escape(p, text.data, text.len);
+    *p++ = '"';
+
+    if (json->data[head] != '}') {
+        *p++ = ',';
+    }
+
+    p = ngx_cpymem(p, json->data + head, json->len - head);
+
+    out->len = p - out->data;
+
+    return NGX_OK;
 }
 
 

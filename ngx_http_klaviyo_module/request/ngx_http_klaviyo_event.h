@@ -65,6 +65,9 @@ typedef struct {
     ngx_http_klaviyo_member_t           *profile;
     ngx_uint_t                           nprofile;
 
+    /* set when it is rendered: the offset of the profile in the text */
+    size_t                               profile_at;
+
     unsigned                             backfill:1;   /* "backfill":true */
     unsigned                             may_age:1;    /* "backfill":false,
                                                           which may become
@@ -89,6 +92,14 @@ typedef struct {
 ngx_int_t ngx_http_klaviyo_event_render(ngx_http_klaviyo_arena_t *arena,
     ngx_http_klaviyo_event_t *event, ngx_str_t *json, ngx_uint_t *aged,
     ngx_uint_t *limits);
+
+/*
+ * Puts an identifier (valid) into "json", which was rendered without one.
+ * NGX_OK, or NGX_ERROR when the arena has no room.
+ */
+ngx_int_t ngx_http_klaviyo_event_identify(ngx_http_klaviyo_arena_t *arena,
+    ngx_str_t *json, size_t profile_at, ngx_http_klaviyo_member_t *who,
+    ngx_str_t *out);
 
 /*
  * Renders a member's name, escaped: "name": with quotes and colon.  At

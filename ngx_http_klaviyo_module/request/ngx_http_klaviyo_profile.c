@@ -14,8 +14,6 @@
 #include "ngx_http_klaviyo_url.h"
 
 
-#define NGX_HTTP_KLAVIYO_PROFILE_HEAD      "{\"type\":\"profile\","
-#define NGX_HTTP_KLAVIYO_PROFILE_BODY      "\"attributes\":{"
 #define NGX_HTTP_KLAVIYO_PROFILE_LOCATION  "\"location\":{"
 #define NGX_HTTP_KLAVIYO_PROFILE_CUSTOM    "\"properties\":{"
 #define NGX_HTTP_KLAVIYO_PROFILE_TAIL      "}}"

@@ -22,6 +22,10 @@
 /* what is longer is looked at twice rather than given its worst case */
 #define NGX_HTTP_KLAVIYO_PROFILE_SHORT   256
 
+/* what a profile begins with; its id, if there is one, stands between them */
+#define NGX_HTTP_KLAVIYO_PROFILE_HEAD      "{\"type\":\"profile\","
+#define NGX_HTTP_KLAVIYO_PROFILE_BODY      "\"attributes\":{"
+
 
 #define ngx_http_klaviyo_profile_lit(p, s)                                    \
     ngx_cpymem(p, s, sizeof(s) - 1)

@@ -60,7 +60,9 @@ ngx_http_klaviyo_match_handler(ngx_http_request_t *r)
         return NGX_DECLINED;
     }
 
-    if (klcf->visited && ngx_http_klaviyo_match_landing(r)) {
+    if (klcf->visited
+        && (klcf->confirms || ngx_http_klaviyo_match_landing(r)))
+    {
 
         if (match.ctx == NULL) {
             match.ctx = ngx_http_klaviyo_create_ctx(r);

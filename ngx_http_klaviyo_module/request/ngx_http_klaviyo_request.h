@@ -65,8 +65,9 @@ struct ngx_http_klaviyo_ctx_s {
 
     unsigned                             body:1;   /* the request has one */
     unsigned                             asked:1;  /* who wants it */
-    unsigned                             landing:1;  /* _kx in the query, and
-                                                        a memory for it */
+    unsigned                             landing:1;  /* may have a _kx that is
+                                                        remembered, or confirm
+                                                        one */
     unsigned                             located:1;
     unsigned                             logged:1;
 };

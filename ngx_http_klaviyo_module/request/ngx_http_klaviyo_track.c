@@ -9,6 +9,7 @@
  */
 
 
+#include "ngx_http_klaviyo_backlog.h"
 #include "ngx_http_klaviyo_once.h"
 #include "ngx_http_klaviyo_remember.h"
 #include "ngx_http_klaviyo_watch.h"
@@ -44,6 +45,8 @@ typedef struct {
     ngx_http_klaviyo_eval_t              eval;
     ngx_http_klaviyo_visit_t            *visit;    /* once judged */
     ngx_http_klaviyo_source_e            source;   /* of the identity */
+    ngx_uint_t                           doubtful;   /* there is a _kx, but no
+                                                        sign of a person */
 
     ngx_uint_t                           elements;
     ngx_int_t                            verdict;  /* why all are skipped, or
@@ -102,6 +105,9 @@ static ngx_int_t ngx_http_klaviyo_track_default_id(
 static u_char *ngx_http_klaviyo_track_hex(u_char *p, ngx_uint_t n);
 static void ngx_http_klaviyo_track_queue(ngx_http_klaviyo_track_t *t,
     ngx_http_klaviyo_event_t *event, int64_t sec);
+static void ngx_http_klaviyo_track_hold(ngx_http_klaviyo_track_t *t,
+    ngx_http_klaviyo_event_t *event, ngx_http_klaviyo_record_t *record,
+    ngx_str_t *json, ngx_http_klaviyo_once_t *once);
 
 
 /* of this process; a request has its own sequence as soon as it has an id */
@@ -374,8 +380,12 @@ ngx_http_klaviyo_track_element(ngx_http_klaviyo_track_t *t)
         return;
     }
 
-    if (event.nprofile == 0) {
-        ngx_http_klaviyo_track_skip(t, NGX_HTTP_KLAVIYO_SKIP_UNIDENTIFIED);
+    if (t->source == NGX_HTTP_KLAVIYO_SOURCE_NONE
+        && (t->visit == NULL || (!t->doubtful && t->ctx->conf->backlog == 0)))
+    {
+        ngx_http_klaviyo_track_skip(t, t->doubtful
+                                       ? NGX_HTTP_KLAVIYO_SKIP_UNCONFIRMED
+                                       : NGX_HTTP_KLAVIYO_SKIP_UNIDENTIFIED);
         return;
     }
 
@@ -636,6 +646,14 @@ ngx_http_klaviyo_track_profile(ngx_http_klaviyo_track_t *t,
 
     n = ngx_http_klaviyo_identity_stated(&t->ctx->arena, &identity, member);
 
+    t->doubtful = (n && identity.source == NGX_HTTP_KLAVIYO_SOURCE_LINK
+                   && ngx_http_klaviyo_visit_link(t->ctx, t->visit, member)
+                      != NGX_OK);
+
+    if (t->doubtful) {
+        n = 0;
+    }
+
     if (n == 0) {
         ngx_http_klaviyo_track_cookie(t, t->conf->kla_id, &identity.cookie);
 
@@ -649,11 +667,7 @@ ngx_http_klaviyo_track_profile(ngx_http_klaviyo_track_t *t,
                                               member);
     }
 
-    if (n == 0) {
-        return NGX_OK;
-    }
-
-    t->source = identity.source;
+    t->source = n ? identity.source : NGX_HTTP_KLAVIYO_SOURCE_NONE;
 
     configured = identity.nconfigured;
 
@@ -1080,6 +1094,11 @@ ngx_http_klaviyo_track_queue(ngx_http_klaviyo_track_t *t,
     record.time = (uint32_t) ngx_max(sec, 0);
     record.backfill = (uint16_t) aged;
 
+    if (t->source == NGX_HTTP_KLAVIYO_SOURCE_NONE) {
+        ngx_http_klaviyo_track_hold(t, event, &record, &json, &once);
+        return;
+    }
+
     switch (ngx_http_klaviyo_ring_put(t->account->ring, &record, &json)) {
 
     case NGX_OK:
@@ -1109,6 +1128,28 @@ ngx_http_klaviyo_track_queue(ngx_http_klaviyo_track_t *t,
         ngx_http_klaviyo_track_dropped(t, NGX_HTTP_KLAVIYO_DROP_TOO_LARGE);
         return;
     }
+}
+
+
+static void
+ngx_http_klaviyo_track_hold(ngx_http_klaviyo_track_t *t,
+    ngx_http_klaviyo_event_t *event, ngx_http_klaviyo_record_t *record,
+    ngx_str_t *json, ngx_http_klaviyo_once_t *once)
+{
+    if (ngx_http_klaviyo_backlog_hold(t->ctx, t->visit, record, json,
+                                      event->profile_at)
+        != NGX_OK)
+    {
+        ngx_http_klaviyo_once_unmark(&t->eval, once);
+        ngx_http_klaviyo_track_skip(t, NGX_HTTP_KLAVIYO_SKIP_UNIDENTIFIED);
+        return;
+    }
+
+    if (t->elements == 1) {
+        t->candidate->event_id = event->unique_id;
+    }
+
+    ngx_http_klaviyo_track_skip(t, NGX_HTTP_KLAVIYO_SKIP_HELD);
 }
 
 

@@ -10,7 +10,7 @@
  */
 
 
-#include "ngx_http_klaviyo_visit.h"
+#include "ngx_http_klaviyo_backlog.h"
 #include "ngx_http_klaviyo_noise.h"
 
 
@@ -39,7 +39,12 @@ static ngx_uint_t ngx_http_klaviyo_visit_consent(
 static ngx_http_klaviyo_consent_e ngx_http_klaviyo_visit_conditions(
     ngx_http_klaviyo_eval_t *eval, ngx_array_t *conditions,
     ngx_uint_t *holds);
+static ngx_uint_t ngx_http_klaviyo_visit_person(ngx_http_klaviyo_ctx_t *ctx,
+    ngx_http_klaviyo_visit_t *visit);
 static void ngx_http_klaviyo_visit_landing(ngx_http_klaviyo_ctx_t *ctx);
+static ngx_uint_t ngx_http_klaviyo_visit_knows(
+    ngx_http_klaviyo_visit_t *visit, ngx_http_klaviyo_visitor_t *visitor,
+    ngx_http_klaviyo_member_t *who);
 static void ngx_http_klaviyo_visit_save(ngx_http_klaviyo_ctx_t *ctx,
     ngx_http_klaviyo_visit_t *visit);
 
@@ -393,30 +398,75 @@ ngx_http_klaviyo_visit_learn(ngx_http_klaviyo_visit_t *visit,
 }
 
 
+ngx_int_t
+ngx_http_klaviyo_visit_link(ngx_http_klaviyo_ctx_t *ctx,
+    ngx_http_klaviyo_visit_t *visit, ngx_http_klaviyo_member_t *member)
+{
+    if (!ctx->conf->kx || ngx_http_klaviyo_visit_person(ctx, visit)) {
+        return NGX_OK;
+    }
+
+    if (visit && visit->change.id.len == 0) {
+        ngx_http_klaviyo_visit_learn(visit, member,
+                                     NGX_HTTP_KLAVIYO_SOURCE_LINK);
+        visit->change.unconfirmed = 1;
+    }
+
+    return NGX_DECLINED;
+}
+
+
+/* Signs of a person: what comes back from an earlier request. */
+
+static ngx_uint_t
+ngx_http_klaviyo_visit_person(ngx_http_klaviyo_ctx_t *ctx,
+    ngx_http_klaviyo_visit_t *visit)
+{
+    ngx_http_klaviyo_data_t        data;
+    ngx_http_klaviyo_main_conf_t  *kmcf;
+
+    if (visit && (visit->there || visit->sent)) {
+        return 1;
+    }
+
+    kmcf = ngx_http_get_module_main_conf(ctx->request,
+                                         ngx_http_klaviyo_module);
+
+    ngx_http_klaviyo_value_variable(ctx->request, kmcf->kla_id, &data);
+
+    return !ngx_http_klaviyo_data_is_missing(&data);
+}
+
+
 ngx_uint_t
 ngx_http_klaviyo_visit_recall(ngx_http_klaviyo_visit_t *visit,
     ngx_http_klaviyo_member_t *member)
 {
-    ngx_http_klaviyo_visitor_t  *visitor;
+    return visit
+           && ngx_http_klaviyo_visit_knows(visit, &visit->visitor, member);
+}
 
-    if (visit == NULL || visit->visitor.id.len == 0) {
+
+static ngx_uint_t
+ngx_http_klaviyo_visit_knows(ngx_http_klaviyo_visit_t *visit,
+    ngx_http_klaviyo_visitor_t *visitor, ngx_http_klaviyo_member_t *who)
+{
+    if (visitor->id.len == 0) {
         return 0;
     }
 
-    visitor = &visit->visitor;
+    who->field = visitor->field;
+    who->key = *ngx_http_klaviyo_identity_key(visitor->field);
 
-    member->field = visitor->field;
-    member->key = *ngx_http_klaviyo_identity_key(visitor->field);
-
-    ngx_http_klaviyo_data_set_string(&member->data, visitor->id.data,
+    ngx_http_klaviyo_data_set_string(&who->data, visitor->id.data,
                                      visitor->id.len);
 
     /* another company's _kx: the configuration may have changed */
 
-    ngx_http_klaviyo_identity_check(&member->data, member->field,
+    ngx_http_klaviyo_identity_check(&who->data, who->field,
                                     &visit->account->company_id);
 
-    return !ngx_http_klaviyo_data_is_missing(&member->data);
+    return !ngx_http_klaviyo_data_is_missing(&who->data);
 }
 
 
@@ -441,37 +491,39 @@ ngx_http_klaviyo_visit_finish(ngx_http_klaviyo_ctx_t *ctx)
 
 /*
  * A _kx stands in the landing page's URL only: it must not be lost where no
- * rule was met, or none that has made an event, as with a redirect.
+ * rule was met, or none that has made an event, as with a redirect.  And who
+ * asks for anything else after that is not a robot that opens a link once.
  */
 
 static void
 ngx_http_klaviyo_visit_landing(ngx_http_klaviyo_ctx_t *ctx)
 {
+    ngx_uint_t                   found;
     ngx_http_klaviyo_eval_t      eval;
     ngx_http_klaviyo_visit_t    *visit;
     ngx_http_klaviyo_member_t    member;
     ngx_http_klaviyo_identity_t  identity;
 
-    if (!ctx->conf->enable || !ctx->landing
-        || !(ctx->conf->identity & NGX_HTTP_KLAVIYO_IDENTITY_KX))
-    {
-        return;
-    }
-
-    visit = ngx_http_klaviyo_visit(ctx, ctx->conf->account);
-
-    if (visit == NULL || visit->change.id.len) {
+    if (!ctx->landing || !ctx->conf->enable) {
         return;
     }
 
     ngx_memzero(&identity, sizeof(ngx_http_klaviyo_identity_t));
 
-    identity.rungs = NGX_HTTP_KLAVIYO_IDENTITY_KX;
+    identity.rungs = ctx->conf->identity & NGX_HTTP_KLAVIYO_IDENTITY_KX;
     identity.args = ctx->query;
-    identity.company = visit->account->company_id;
+    identity.company = ctx->conf->account->company_id;
 
-    if (ngx_http_klaviyo_identity_stated(&ctx->arena, &identity, &member)
-        == 0)
+    found = ngx_http_klaviyo_identity_stated(&ctx->arena, &identity, &member);
+
+    if (!found && !ctx->conf->kx) {
+        return;
+    }
+
+    visit = ngx_http_klaviyo_visit(ctx, ctx->conf->account);
+
+    if (visit == NULL || visit->allowed || visit->change.id.len
+        || (!found && !visit->visitor.unconfirmed))
     {
         return;
     }
@@ -485,11 +537,17 @@ ngx_http_klaviyo_visit_landing(ngx_http_klaviyo_ctx_t *ctx)
 
         /* who has not been asked yet may still say yes */
 
-        ngx_http_klaviyo_visit_learn(visit, &member,
-                                     NGX_HTTP_KLAVIYO_SOURCE_LINK);
+        if (found
+            && ngx_http_klaviyo_visit_link(ctx, visit, &member) == NGX_OK)
+        {
+            ngx_http_klaviyo_visit_learn(visit, &member,
+                                         NGX_HTTP_KLAVIYO_SOURCE_LINK);
+        }
     }
 }
 
+
+/* A backlog is taken by the request that makes the identity known. */
 
 static void
 ngx_http_klaviyo_visit_save(ngx_http_klaviyo_ctx_t *ctx,
@@ -498,7 +556,8 @@ ngx_http_klaviyo_visit_save(ngx_http_klaviyo_ctx_t *ctx,
     u_char                         buf[NGX_HTTP_KLAVIYO_VISITOR_LEN];
     u_char                         now[NGX_HTTP_KLAVIYO_VISITOR_LEN];
     ngx_str_t                      text;
-    ngx_uint_t                     i;
+    ngx_uint_t                     i, changed, known;
+    ngx_http_klaviyo_member_t      who;
     ngx_http_klaviyo_visitor_t     visitor;
     ngx_http_klaviyo_main_conf_t  *kmcf;
 
@@ -507,11 +566,22 @@ ngx_http_klaviyo_visit_save(ngx_http_klaviyo_ctx_t *ctx,
 
     visitor = visit->visitor;
 
+    if (visit->change.consent == NGX_HTTP_KLAVIYO_CONSENT_NO && visitor.held) {
+        ngx_http_klaviyo_backlog_forget(ctx, visit);
+    }
+
     for (i = 0; i < NGX_HTTP_KLAVIYO_VISIT_TRIES; i++) {
 
-        if (!ngx_http_klaviyo_visitor_apply(&visitor, &visit->change)) {
+        changed = ngx_http_klaviyo_visitor_apply(&visitor, &visit->change);
+
+        known = visitor.held && !visitor.unconfirmed && visit->allowed
+                && ngx_http_klaviyo_visit_knows(visit, &visitor, &who);
+
+        if (!changed && !known) {
             return;
         }
+
+        visitor.held &= !known;
 
         text.data = buf;
         text.len = ngx_http_klaviyo_visitor_format(buf, &visitor);
@@ -521,6 +591,10 @@ ngx_http_klaviyo_visit_save(ngx_http_klaviyo_ctx_t *ctx,
                                           &visit->version)
             != NGX_DECLINED)
         {
+            if (known) {
+                ngx_http_klaviyo_backlog_release(ctx, visit, &who);
+            }
+
             return;
         }
 

@@ -65,6 +65,13 @@ ngx_int_t ngx_http_klaviyo_visit_judge(ngx_http_klaviyo_eval_t *eval,
 void ngx_http_klaviyo_visit_learn(ngx_http_klaviyo_visit_t *visit,
     ngx_http_klaviyo_member_t *member, ngx_http_klaviyo_source_e source);
 
+/*
+ * The same for a _kx that stands in the query.  NGX_OK if it counts; else it is
+ * noted as one that may be a robot's: klaviyo_kx confirm.
+ */
+ngx_int_t ngx_http_klaviyo_visit_link(ngx_http_klaviyo_ctx_t *ctx,
+    ngx_http_klaviyo_visit_t *visit, ngx_http_klaviyo_member_t *member);
+
 /* The remembered identifier as a member of a profile; 0: there is none. */
 ngx_uint_t ngx_http_klaviyo_visit_recall(ngx_http_klaviyo_visit_t *visit,
     ngx_http_klaviyo_member_t *member);

@@ -53,10 +53,6 @@ ngx_http_klaviyo_visitor_apply(ngx_http_klaviyo_visitor_t *visitor,
         ngx_http_klaviyo_visitor_identify(visitor, change);
     }
 
-    if (change->release) {
-        visitor->held = 0;
-    }
-
     visitor->held |= change->hold;
 
     if (visitor->consent == NGX_HTTP_KLAVIYO_CONSENT_NO) {

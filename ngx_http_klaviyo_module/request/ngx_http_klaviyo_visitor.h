@@ -55,7 +55,6 @@ typedef struct {
 
     unsigned                             confirm:1;   /* came back */
     unsigned                             hold:1;
-    unsigned                             release:1;   /* the backlog is taken */
     unsigned                             silent:1;    /* a browser that has not
                                                          said "optout" */
     ngx_http_klaviyo_consent_e           consent;
