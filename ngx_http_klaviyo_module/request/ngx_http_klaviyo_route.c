@@ -482,7 +482,9 @@ ngx_http_klaviyo_index_label(ngx_str_t *label, u_char *p, u_char *last,
         return NULL;
     }
 
-    if (!nocase) {
+    /* an empty label, as the root of no rules has, may be no address */
+
+    if (!nocase && label->len) {
         return (ngx_memcmp(label->data, p, label->len) == 0) ? p + label->len
                                                              : NULL;
     }
