@@ -24,10 +24,20 @@
 #define NGX_HTTP_KLAVIYO_HIGHS       0x8080808080808080ULL
 
 
+#define ngx_http_klaviyo_json_plain(ch)                                       \
+    ((ch) < 0x80 && ngx_http_klaviyo_json_escapes[ch] == 1)
+
+
+/* compared all at once where the processor can, else one by one */
+typedef signed char
+    ngx_http_klaviyo_bytes_t __attribute__((vector_size(16)));
+
+
 static size_t ngx_http_klaviyo_json_escape_rest(u_char *dst, u_char *src,
     size_t len);
 static size_t ngx_http_klaviyo_json_escape_size(u_char *src, size_t len);
 static ngx_inline ngx_uint_t ngx_http_klaviyo_json_plain8(u_char *p);
+static ngx_inline ngx_uint_t ngx_http_klaviyo_json_plain16(u_char *p);
 static u_char *ngx_http_klaviyo_json_escape_ascii(u_char *dst, u_char ch);
 static ngx_int_t ngx_http_klaviyo_utf8_sequence(u_char *p, u_char *last);
 static size_t ngx_http_klaviyo_utf8_copy(u_char *dst, ngx_str_t *src,
@@ -92,21 +102,31 @@ ngx_http_klaviyo_json_escape(u_char *dst, u_char *src, size_t len)
 
     /* nearly all texts are plain */
 
-    for (n = 0; len - n >= 8; n += 8) {
+    for (n = 0; len - n >= 16; n += 16) {
 
-        if (!ngx_http_klaviyo_json_plain8(src + n)) {
+        if (!ngx_http_klaviyo_json_plain16(src + n)) {
             return n + ngx_http_klaviyo_json_escape_rest(dst + n, src + n,
                                                          len - n);
         }
 
-        ngx_memcpy(dst + n, src + n, 8);
+        ngx_memcpy(dst + n, src + n, 16);
     }
 
-    /* the last eight overlap with those before */
+    /* the last sixteen overlap with those before */
 
-    if (len >= 8 && ngx_http_klaviyo_json_plain8(src + len - 8)) {
-        ngx_memcpy(dst + len - 8, src + len - 8, 8);
+    if (len >= 16 && ngx_http_klaviyo_json_plain16(src + len - 16)) {
+        ngx_memcpy(dst + len - 16, src + len - 16, 16);
         return len;
+    }
+
+    if (len - n >= 8 && ngx_http_klaviyo_json_plain8(src + n)) {
+        ngx_memcpy(dst + n, src + n, 8);
+        n += 8;
+    }
+
+    while (n < len && ngx_http_klaviyo_json_plain(src[n])) {
+        dst[n] = src[n];
+        n++;
     }
 
     return n + ngx_http_klaviyo_json_escape_rest(dst + n, src + n, len - n);
@@ -204,6 +224,24 @@ ngx_http_klaviyo_json_plain8(u_char *p)
           | ((w ^ NGX_HTTP_KLAVIYO_LOWS * '\\') - NGX_HTTP_KLAVIYO_LOWS);
 
     return (bad & NGX_HTTP_KLAVIYO_HIGHS) == 0;
+}
+
+
+/* As signed bytes, those that are not ASCII are less than a blank, too. */
+
+static ngx_inline ngx_uint_t
+ngx_http_klaviyo_json_plain16(u_char *p)
+{
+    uint64_t                  w[2];
+    ngx_http_klaviyo_bytes_t  bytes, bad;
+
+    ngx_memcpy(&bytes, p, sizeof(ngx_http_klaviyo_bytes_t));
+
+    bad = (bytes < ' ') | (bytes == '"') | (bytes == '\\');
+
+    ngx_memcpy(w, &bad, sizeof(w));
+
+    return (w[0] | w[1]) == 0;
 }
 
 
