@@ -25,6 +25,8 @@
 struct ngx_http_klaviyo_regex_s {
     pcre2_code                          *code;
     ngx_uint_t                           groups;
+    ngx_uint_t                           direct;   /* needs no check of the
+                                                      text before the JIT */
 };
 
 
@@ -92,7 +94,8 @@ ngx_http_klaviyo_regex_compile(ngx_pool_t *pool, ngx_str_t *pattern,
 
     /* where there is no JIT, matching is slower, the result is the same */
 
-    (void) pcre2_jit_compile(re->code, PCRE2_JIT_COMPLETE);
+    re->direct = (pcre2_jit_compile(re->code, PCRE2_JIT_COMPLETE) == 0
+                  && !ngx_http_klaviyo_regex_utf(re));
 
     return re;
 }
@@ -302,9 +305,15 @@ ngx_http_klaviyo_regex_exec(ngx_http_klaviyo_regex_t *re, ngx_str_t *text,
 
     data = text->len ? text->data : (u_char *) "";
 
-    rc = pcre2_match(re->code, data, text->len, 0, 0,
-                     ngx_http_klaviyo_match_data,
-                     ngx_http_klaviyo_match_context);
+    if (re->direct) {
+        rc = pcre2_jit_match(re->code, data, text->len, 0, 0,
+                             ngx_http_klaviyo_match_data,
+                             ngx_http_klaviyo_match_context);
+    } else {
+        rc = pcre2_match(re->code, data, text->len, 0, 0,
+                         ngx_http_klaviyo_match_data,
+                         ngx_http_klaviyo_match_context);
+    }
 
     if (rc < 0) {
         return (rc == PCRE2_ERROR_NOMATCH) ? NGX_DECLINED : NGX_ABORT;
