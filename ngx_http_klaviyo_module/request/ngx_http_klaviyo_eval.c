@@ -17,12 +17,14 @@ static ngx_http_klaviyo_said_e ngx_http_klaviyo_eval_said(
     ngx_http_klaviyo_term_e type);
 static void ngx_http_klaviyo_eval_term(ngx_http_klaviyo_eval_t *eval,
     ngx_http_klaviyo_term_t *term, ngx_http_klaviyo_data_t *data);
-static void ngx_http_klaviyo_eval_string(ngx_http_klaviyo_eval_t *eval,
-    ngx_http_klaviyo_term_t *term, ngx_http_klaviyo_data_t *data);
+static ngx_inline void ngx_http_klaviyo_eval_string(
+    ngx_http_klaviyo_eval_t *eval, ngx_http_klaviyo_term_t *term,
+    ngx_http_klaviyo_data_t *data);
 static void ngx_http_klaviyo_eval_parts(ngx_http_klaviyo_eval_t *eval,
     ngx_array_t *parts, ngx_http_klaviyo_data_t *data);
-static ngx_int_t ngx_http_klaviyo_eval_part(ngx_http_klaviyo_eval_t *eval,
-    ngx_http_klaviyo_part_t *part, ngx_http_klaviyo_data_t *data);
+static ngx_inline ngx_int_t ngx_http_klaviyo_eval_part(
+    ngx_http_klaviyo_eval_t *eval, ngx_http_klaviyo_part_t *part,
+    ngx_http_klaviyo_data_t *data);
 static ngx_http_klaviyo_data_t *ngx_http_klaviyo_eval_args(
     ngx_http_klaviyo_eval_t *eval);
 static ngx_http_klaviyo_data_t *ngx_http_klaviyo_eval_cookies(
@@ -171,7 +173,7 @@ ngx_http_klaviyo_eval_said(ngx_http_klaviyo_term_e type)
 }
 
 
-static void
+static ngx_inline void
 ngx_http_klaviyo_eval_string(ngx_http_klaviyo_eval_t *eval,
     ngx_http_klaviyo_term_t *term, ngx_http_klaviyo_data_t *data)
 {
@@ -241,7 +243,7 @@ ngx_http_klaviyo_eval_parts(ngx_http_klaviyo_eval_t *eval, ngx_array_t *parts,
 }
 
 
-static ngx_int_t
+static ngx_inline ngx_int_t
 ngx_http_klaviyo_eval_part(ngx_http_klaviyo_eval_t *eval,
     ngx_http_klaviyo_part_t *part, ngx_http_klaviyo_data_t *data)
 {
