@@ -22,6 +22,8 @@
     ((ch) == ' ' || (ch) == '\t' || (ch) == CR || (ch) == LF)
 
 
+static ngx_int_t ngx_http_klaviyo_decode_strict(ngx_str_t *dst,
+    ngx_str_t *src);
 static ngx_int_t ngx_http_klaviyo_decode_clean(ngx_str_t *dst,
     ngx_str_t *src);
 static size_t ngx_http_klaviyo_decode_entity(u_char *p, u_char *last,
@@ -103,8 +105,9 @@ ngx_http_klaviyo_decode_base64(ngx_http_klaviyo_arena_t *arena, ngx_str_t *src,
         return NGX_DECLINED;
     }
 
-    if (ngx_http_klaviyo_decode_clean(&clean, src) != NGX_OK
-        || ngx_decode_base64(&plain, &clean) != NGX_OK)
+    if (ngx_http_klaviyo_decode_strict(&plain, src) != NGX_OK
+        && (ngx_http_klaviyo_decode_clean(&clean, src) != NGX_OK
+            || ngx_decode_base64(&plain, &clean) != NGX_OK))
     {
         return NGX_DECLINED;
     }
@@ -112,6 +115,25 @@ ngx_http_klaviyo_decode_base64(ngx_http_klaviyo_arena_t *arena, ngx_str_t *src,
     *dst = plain;
 
     return NGX_OK;
+}
+
+
+/* Nearly all texts are as they should be; nginx stops at the first "=". */
+
+static ngx_int_t
+ngx_http_klaviyo_decode_strict(ngx_str_t *dst, ngx_str_t *src)
+{
+    size_t  len;
+
+    for (len = src->len; len && src->data[len - 1] == '='; len--) {
+        /* void */
+    }
+
+    if (len == 0 || memchr(src->data, '=', len) != NULL) {
+        return NGX_DECLINED;
+    }
+
+    return ngx_decode_base64(dst, src);
 }
 
 
