@@ -12,6 +12,7 @@
 
 #include "ngx_http_klaviyo_identity.h"
 #include "ngx_http_klaviyo_decode.h"
+#include "ngx_http_klaviyo_plain.h"
 #include "ngx_http_klaviyo_url.h"
 
 
@@ -44,10 +45,8 @@
     (memmem((text)->data, (text)->len, s, sizeof(s) - 1) != NULL)
 
 
-typedef struct {
-    const char                *name;
-    ngx_http_klaviyo_field_e   field;
-} ngx_http_klaviyo_identity_key_t;
+/* members of the cookie that may name the visitor */
+#define NGX_HTTP_KLAVIYO_IDENTITY_MEMBERS  5
 
 
 static void ngx_http_klaviyo_identity_trim(ngx_str_t *text);
@@ -58,6 +57,8 @@ static ngx_uint_t ngx_http_klaviyo_identity_kx(ngx_str_t *text,
     ngx_str_t *company);
 static ngx_uint_t ngx_http_klaviyo_identity_id(ngx_str_t *text);
 static ngx_uint_t ngx_http_klaviyo_identity_worth(ngx_str_t *text);
+static void ngx_http_klaviyo_identity_parse(ngx_http_klaviyo_arena_t *arena,
+    ngx_str_t *text, ngx_str_t *values);
 static ngx_uint_t ngx_http_klaviyo_identity_configured(
     ngx_http_klaviyo_identity_t *identity, ngx_uint_t first, ngx_uint_t last,
     ngx_http_klaviyo_member_t *found);
@@ -107,13 +108,24 @@ static ngx_str_t  ngx_http_klaviyo_identity_keys[] = {
 
 /* what the cookie may say, in the order in which it is tried */
 
-static ngx_http_klaviyo_identity_key_t  ngx_http_klaviyo_identity_members[] = {
-    { "$exchange_id", NGX_HTTP_KLAVIYO_KX },
-    { "$email", NGX_HTTP_KLAVIYO_EMAIL },
-    { "email", NGX_HTTP_KLAVIYO_EMAIL },
-    { "$phone_number", NGX_HTTP_KLAVIYO_PHONE_NUMBER },
-    { "phone_number", NGX_HTTP_KLAVIYO_PHONE_NUMBER },
-    { NULL, 0 }
+static ngx_str_t
+    ngx_http_klaviyo_identity_members[NGX_HTTP_KLAVIYO_IDENTITY_MEMBERS] =
+{
+    ngx_string("$exchange_id"),
+    ngx_string("$email"),
+    ngx_string("email"),
+    ngx_string("$phone_number"),
+    ngx_string("phone_number")
+};
+
+static ngx_http_klaviyo_field_e
+    ngx_http_klaviyo_identity_fields[NGX_HTTP_KLAVIYO_IDENTITY_MEMBERS] =
+{
+    NGX_HTTP_KLAVIYO_KX,
+    NGX_HTTP_KLAVIYO_EMAIL,
+    NGX_HTTP_KLAVIYO_EMAIL,
+    NGX_HTTP_KLAVIYO_PHONE_NUMBER,
+    NGX_HTTP_KLAVIYO_PHONE_NUMBER
 };
 
 
@@ -329,9 +341,8 @@ ngx_http_klaviyo_identity_cookie(ngx_http_klaviyo_arena_t *arena,
     ngx_str_t *cookie, ngx_str_t *company, ngx_http_klaviyo_field_e *field,
     ngx_http_klaviyo_data_t *data)
 {
-    json_t                           *json, *member;
-    ngx_str_t                         text, plain;
-    ngx_http_klaviyo_identity_key_t  *key;
+    ngx_str_t   text, plain, values[NGX_HTTP_KLAVIYO_IDENTITY_MEMBERS];
+    ngx_uint_t  i;
 
     ngx_http_klaviyo_data_missing(data);
 
@@ -346,23 +357,49 @@ ngx_http_klaviyo_identity_cookie(ngx_http_klaviyo_arena_t *arena,
         return;
     }
 
-    json = ngx_http_klaviyo_json_parse(arena, &plain);
+    if (ngx_http_klaviyo_plain_members(&plain,
+                                       ngx_http_klaviyo_identity_members,
+                                       values,
+                                       NGX_HTTP_KLAVIYO_IDENTITY_MEMBERS)
+        != NGX_OK)
+    {
+        ngx_http_klaviyo_identity_parse(arena, &plain, values);
+    }
 
-    /* what is no object has no members, what is no string is empty */
+    for (i = 0; i < NGX_HTTP_KLAVIYO_IDENTITY_MEMBERS; i++) {
 
-    for (key = ngx_http_klaviyo_identity_members; key->name; key++) {
+        ngx_http_klaviyo_data_set_string(data, values[i].data, values[i].len);
 
-        member = json_object_get(json, key->name);
-
-        ngx_http_klaviyo_data_set_string(data, json_string_value(member),
-                                         json_string_length(member));
-
-        ngx_http_klaviyo_identity_check(data, key->field, company);
+        ngx_http_klaviyo_identity_check(data,
+                                        ngx_http_klaviyo_identity_fields[i],
+                                        company);
 
         if (!ngx_http_klaviyo_data_is_missing(data)) {
-            *field = key->field;
+            *field = ngx_http_klaviyo_identity_fields[i];
             return;
         }
+    }
+}
+
+
+/* what is no object has no members, what is no string is empty */
+
+static void
+ngx_http_klaviyo_identity_parse(ngx_http_klaviyo_arena_t *arena,
+    ngx_str_t *text, ngx_str_t *values)
+{
+    json_t      *json, *member;
+    ngx_uint_t   i;
+
+    json = ngx_http_klaviyo_json_parse(arena, text);
+
+    for (i = 0; i < NGX_HTTP_KLAVIYO_IDENTITY_MEMBERS; i++) {
+
+        member = json_object_get(json,
+                         (char *) ngx_http_klaviyo_identity_members[i].data);
+
+        values[i].data = (u_char *) json_string_value(member);
+        values[i].len = json_string_length(member);
     }
 }
 
