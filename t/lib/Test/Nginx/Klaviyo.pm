@@ -57,6 +57,9 @@ my $root = abs_path(dirname(__FILE__) . '/../../../..');
 our $NGINX = $ENV{TEST_NGINX_BINARY} || '/usr/sbin/nginx';
 my $binary = basename($NGINX);
 
+# what a process takes is more there, since what is freed is kept for a while
+our $SANITIZED = $ENV{ASAN_OPTIONS} ? 1 : 0;
+
 our $MODULE = $ENV{TEST_NGINX_MODULE}
     || "$root/build/ngx_http_klaviyo_module.so";
 
