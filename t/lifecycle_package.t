@@ -170,7 +170,11 @@ sub two_reloads {
     ok($t->wait_for(sub { !kill 0, $pid }, 20),
         "$name: who sends leaves");
     $l->back() if $away;
-    cmp_ok(another($l), '>', 0, "$name: the new version runs");
+
+    # a sanitizer's module can't be unloaded
+    my $stays = $Test::Nginx::Klaviyo::SANITIZED ? '==' : '>';
+
+    cmp_ok(another($l), $stays, 0, "$name: the new version runs");
     $l->account();
 }
 
