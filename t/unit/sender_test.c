@@ -1212,7 +1212,7 @@ an_event_stays_while_its_letter_cannot_be_written(void **state)
 
 
 static void
-full_dead_letters_keep_the_event(void **state)
+full_dead_letters_hold_up_no_other_event(void **state)
 {
     fixture_t *f = *state;
 
@@ -1222,8 +1222,10 @@ full_dead_letters_keep_the_event(void **state)
     (void) run(f);
     answer_pointed(f, 0, 3, 3);
 
-    assert_int_equal(f->counters->queued, 10);
-    assert_int_equal(f->sender.state->state, NGX_HTTP_KLAVIYO_SENDER_STOPPED);
+    assert_int_equal(f->counters->queued, 9);
+    assert_int_equal(f->counters->dead, 0);
+    assert_int_equal(f->counters->dropped[NGX_HTTP_KLAVIYO_DROP_FULL], 1);
+    assert_int_equal(f->sender.state->state, NGX_HTTP_KLAVIYO_SENDER_OK);
 }
 
 
@@ -2016,7 +2018,7 @@ main(void)
         test(in_a_fault_new_events_are_tried_in_turn),
         test(not_more_than_sixty_die_in_a_minute),
         test(an_event_stays_while_its_letter_cannot_be_written),
-        test(full_dead_letters_keep_the_event),
+        test(full_dead_letters_hold_up_no_other_event),
 
         test(backfill_is_decided_when_first_sent),
         test(no_backfill_is_decided_as_well),
