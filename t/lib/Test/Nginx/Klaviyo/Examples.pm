@@ -205,8 +205,8 @@ sub invalid {
 
         my ($code, $out) = $t->test_config($self->config($t, [ $example ]));
 
-        $out = join '', map { /\[emerg\] \S+ (.*?)(?: in \S+)?$/ ? "$1\n" : () }
-            split /\n/, $out;
+        $out = join '', map { /\[emerg\] \S+ (.*)/
+            ? $1 =~ s/ in \S+\.conf:\d+//r . "\n" : () } split /\n/, $out;
         Test::More::is($out, $example->{error}, "$example->{at}: the error");
     }
 }
