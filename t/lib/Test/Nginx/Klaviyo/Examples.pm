@@ -448,7 +448,7 @@ sub events {
         next if defined $account && $key{$n} ne $account;
 
         $texts{$n} ||= { Test::Nginx::Klaviyo::Table::texts_of(
-            "$bodies/$pid-$n.accepted") };
+            "$bodies/$pid-$n.events.accepted") };
 
         my $text = $texts{$n}{$event->{unique_id}} || {};
 
