@@ -74,7 +74,7 @@ sub errors {
         my $text = slurp($file);
 
         while ($text =~ /log_error\(NGX_LOG_EMERG,[^"]*?
-                         (?:ngx_\w+_n\s*)?("(?:[^"\\]|\\.)*"(?:\s*"(?:[^"\\]|\\.)*")*)/gx)
+                         ((?:"(?:[^"\\]|\\.)*"\s*)+)/gx)
         {
             my $error = join '', map { s/\\(["\\])/$1/gr }
                 $1 =~ /"((?:[^"\\]|\\.)*)"/g;

@@ -292,6 +292,10 @@ header('e164, lower case', 'e164 de', '+49 (0)30 123456', '"+4930123456"');
 header('e164, international', 'e164 US', '+40712345678', '"+40712345678"');
 header('e164, two zeros', 'e164 DE', '0040712345678', '"+40712345678"');
 header('e164, none', 'e164 DE', 'hello', undef);
+args("e164, a country that is $_->[0]", '@args.a | e164 $http_x_country',
+    'a=0712+345+678', $_->[2], headers => { 'X-Country' => $_->[1] })
+    for [ 'known', 'ro', '"+40712345678"' ], [ 'none', 'Romania', undef ],
+        [ 'missing', undef, undef ];
 
 # Filters: type.
 

@@ -415,7 +415,9 @@ ngx_http_klaviyo_filter_run(ngx_http_klaviyo_arena_t *arena,
 
     for (i = 0; i < nargs && !filter->total; i++) {
 
-        if (filter->args[i] == NGX_HTTP_KLAVIYO_ARG_TERM
+        if ((filter->args[i] == NGX_HTTP_KLAVIYO_ARG_TERM
+             || (filter->args[i] == NGX_HTTP_KLAVIYO_ARG_COUNTRY
+                 && args[i].country == NULL))
             && ngx_http_klaviyo_data_is_missing(&args[i].data))
         {
             data->type = args[i].data.type;

@@ -29,7 +29,7 @@ typedef enum {
     NGX_HTTP_KLAVIYO_ARG_SEP,            /* constant: text, not empty, \xNN */
     NGX_HTTP_KLAVIYO_ARG_GLUE,           /* the same, may be empty */
     NGX_HTTP_KLAVIYO_ARG_INDEX,          /* constant: n, may be negative */
-    NGX_HTTP_KLAVIYO_ARG_COUNTRY,        /* constant: country */
+    NGX_HTTP_KLAVIYO_ARG_COUNTRY,        /* constant: country; or as a TERM */
     NGX_HTTP_KLAVIYO_ARG_NAME,           /* constant: text; of "recall", which
                                             is not a function of its input */
     NGX_HTTP_KLAVIYO_ARG_TERM            /* evaluated before the filter runs */

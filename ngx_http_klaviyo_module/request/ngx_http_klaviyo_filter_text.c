@@ -419,9 +419,10 @@ ngx_http_klaviyo_filter_e164(ngx_http_klaviyo_arena_t *arena,
     ngx_http_klaviyo_data_t *data, ngx_http_klaviyo_arg_t *args,
     ngx_uint_t nargs)
 {
+    void       *country;
     u_char     *p, buf[NGX_HTTP_KLAVIYO_PHONE_LEN];
     size_t      len;
-    ngx_str_t   text;
+    ngx_str_t   text, name;
 
     if (ngx_http_klaviyo_filter_take(data, &text) != NGX_OK) {
         return;
@@ -429,7 +430,19 @@ ngx_http_klaviyo_filter_e164(ngx_http_klaviyo_arena_t *arena,
 
     ngx_http_klaviyo_data_missing(data);
 
-    len = ngx_http_klaviyo_phone_format(buf, args[0].country, &text);
+    country = args[0].country;
+
+    if (country == NULL
+        && ngx_http_klaviyo_filter_take(&args[0].data, &name) == NGX_OK)
+    {
+        country = ngx_http_klaviyo_phone_country(&name);
+    }
+
+    if (country == NULL) {
+        return;
+    }
+
+    len = ngx_http_klaviyo_phone_format(buf, country, &text);
 
     if (len == 0) {
         return;

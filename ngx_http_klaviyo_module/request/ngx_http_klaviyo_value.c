@@ -907,8 +907,10 @@ ngx_http_klaviyo_step_arg(ngx_http_klaviyo_compile_t *compile,
     kind = step->filter->args[n];
     token = compile->token++;
 
-    if (kind == NGX_HTTP_KLAVIYO_ARG_TERM) {
-
+    if (kind == NGX_HTTP_KLAVIYO_ARG_TERM
+        || (kind == NGX_HTTP_KLAVIYO_ARG_COUNTRY
+            && token->len && ngx_strchr("@.$", token->data[0]) != NULL))
+    {
         term = ngx_pcalloc(compile->cf->pool, sizeof(ngx_http_klaviyo_term_t));
         if (term == NULL) {
             return NGX_ERROR;

@@ -266,7 +266,8 @@ sub refused {
 sub config {
     my ($self, $t, $examples) = @_;
 
-    return whole($examples->[0]) if $examples->[0]{texts}[0] =~ /^load_module /m;
+    return whole($examples->[0])
+        if $examples->[0]{texts}[0] =~ /^load_module /m;
 
     my ($http, $servers) = ('', '');
 
@@ -355,7 +356,8 @@ sub send_one {
     my $got = $client->request($method, $uri, headers => \%headers, close => 1,
         defined $request->{body} ? (body => $request->{body}) : ());
 
-    Test::More::is($got && $got->status(), $response->{first} =~ s/\S+ (\d+).*/$1/r,
+    Test::More::is($got && $got->status(),
+        $response->{first} =~ s/\S+ (\d+).*/$1/r,
         "$group->{at}: the visitor's answer") if $group->{response};
 }
 
@@ -426,7 +428,8 @@ sub judge {
 sub taken {
     my ($got, $expected) = @_;
     my ($i) = grep { !exists $expected->{account}
-                     || $expected->{account} eq $got->[$_]{account} } 0 .. $#$got;
+                     || $expected->{account} eq $got->[$_]{account} }
+              0 .. $#$got;
 
     return defined $i ? splice @$got, $i, 1 : undef;
 }
@@ -439,8 +442,8 @@ sub events {
     my $pid = $t->klaviyo()->pid();
     my (%key, %texts, @events);
 
-    $key{$_->{n}} = ($_->{headers}{authorization} || '') =~ /pk_\d+_(\S+)/ ? $1 : ''
-        for $t->klaviyo()->requests();
+    $key{$_->{n}} = ($_->{headers}{authorization} || '') =~ /pk_\d+_(\S+)/
+        ? $1 : '' for $t->klaviyo()->requests();
 
     for my $event ($t->klaviyo()->events()) {
         my $n = $event->{request};
