@@ -34,10 +34,9 @@ my $k = $one->klaviyo();
 
 write_shop($two, drain => '100ms', endpoint => $k->url());
 
-# of what is killed only the segments are left; t/killed.t has queues as files
 for my $t ($one, $two) {
     $t->write_file('nginx.conf', $t->read_file('nginx.conf')
-        =~ s/(klaviyo_spool) \S+;/$1 $spool queue=off;/r);
+        =~ s/(klaviyo_spool) \S+;/$1 $spool;/r);
     $t->run();
 }
 
