@@ -298,11 +298,19 @@ test:	deps
 # The whole suite again: nginx and the module with ASan and UBSan, each
 # ngx_palloc() a malloc() of its own, and no leak when a process ends.  What a
 # process has to say is in a file of its own, and each such file is an error.
+#
+# Left out: what has sanitizers already (unit, fuzz); what runs no code of ours
+# (standin, harness) or only what others run, too (demo, deb); and what ends
+# processes by SIGKILL at random times (soak, lifecycle_kill), which takes long
+# and leaves nobody to look for leaks: crash, killed and stubborn do the same
+# one by one.
+SANITIZE_NOT =		unit fuzz standin harness demo deb soak lifecycle_kill
+
 test-sanitize:	sanitize-build
 	@TEST_NGINX_BINARY=$(NGINX_OBJS)/nginx \
 	TEST_NGINX_MODULE=$(MODULE_ASAN)/$(MODULE).so \
 	util/sanitize $(PROVE_FLAGS) \
-		$(filter-out t/unit.t t/fuzz.t,$(wildcard $(TESTS)))
+		$(filter-out $(SANITIZE_NOT:%=t/%.t),$(wildcard $(TESTS)))
 
 sanitize-build:	check-deps $(MODULE_ASAN)/Makefile
 	@echo "making $(MODULE).so with sanitizers"
