@@ -17,7 +17,7 @@ use FindBin ();
 
 use lib "$FindBin::Bin/lib";
 use Test::Nginx::Klaviyo;
-use Test::Nginx::Klaviyo::Visits;
+use Test::Nginx::Klaviyo::Visitors;
 
 ###############################################################################
 
@@ -101,7 +101,7 @@ http {
 
 EOF
 
-my $v = Test::Nginx::Klaviyo::Visits->new($t);
+my $v = Test::Nginx::Klaviyo::Visitors->new($t);
 
 sub cart { return { Cookie => join '; ', "cart=$_[0]", @_[1 .. $#_] } }
 

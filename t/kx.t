@@ -17,7 +17,7 @@ use MIME::Base64 qw(encode_base64);
 
 use lib "$FindBin::Bin/lib";
 use Test::Nginx::Klaviyo;
-use Test::Nginx::Klaviyo::Visits;
+use Test::Nginx::Klaviyo::Visitors;
 
 ###############################################################################
 
@@ -84,7 +84,7 @@ http {
 
 EOF
 
-my $v = Test::Nginx::Klaviyo::Visits->new($t);
+my $v = Test::Nginx::Klaviyo::Visitors->new($t);
 
 sub sid { return { Cookie => join '; ', "sid=$_[0]", @_[1 .. $#_] } }
 

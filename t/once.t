@@ -17,7 +17,7 @@ use FindBin ();
 use lib "$FindBin::Bin/lib";
 use Test::Nginx::Klaviyo;
 use Test::Nginx::Klaviyo::HTTP;
-use Test::Nginx::Klaviyo::Visits;
+use Test::Nginx::Klaviyo::Visitors;
 
 ###############################################################################
 
@@ -104,7 +104,7 @@ EOC
 $t->standin();
 $t->write_config($config)->run();
 
-my $v = Test::Nginx::Klaviyo::Visits->new($t);
+my $v = Test::Nginx::Klaviyo::Visitors->new($t);
 
 sub cart { return { Cookie => "cart=$_[0]" } }
 

@@ -30,7 +30,7 @@ my %type = (
 my $t = shop(account => 'batch linger=100ms; retry min=100ms max=200ms;',
     rule => 'when not $arg_skip;',
     accounts => 'klaviyo_account dry { api_key data:' . key(2)
-        . '; endpoint %%KLAVIYO%%; dry_run on; }');
+        . '; endpoint %%KLAVIYO%%; dry_run on; } klaviyo_visitor $arg_cart;');
 my $k = $t->klaviyo();
 
 $t->expect_log(qr/sending is stopped/);
