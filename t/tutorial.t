@@ -58,6 +58,7 @@ http {
 EOF
 
     $t->get('/search?q=hat&_kx=a.B1');
+    $t->wait_for(sub { $t->read_file('spool/shop.dry-run') =~ /\n\z/ });
     ok($t->quit(), 'nginx ends');
 
     open my $in, '<', $page or die "open $page: $!\n";

@@ -247,6 +247,10 @@ sub run_some {
         send_one($t, $t->port($example->{port}), $_) for @{$example->{groups}};
     }
 
+    # what is still queued at the end would be in the spool
+    $t->klaviyo()->wait_events(scalar map { map { @{$_->{events}} }
+        @{$_->{groups}} } @$examples);
+
     Test::More::ok($t->quit(), 'nginx ends');
     judge($t, $_, $bodies) for @$examples;
     refused($t);
