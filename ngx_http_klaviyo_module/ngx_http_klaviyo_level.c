@@ -10,6 +10,7 @@
 
 
 #include "ngx_http_klaviyo_level.h"
+#include "ngx_http_klaviyo_cookie.h"
 #include "ngx_http_klaviyo_identity.h"
 #include "ngx_http_klaviyo_noise.h"
 
@@ -45,11 +46,13 @@ ngx_http_klaviyo_create_loc_conf(ngx_conf_t *cf)
      *     klcf->rules, excepts, properties, profiles, consent = NULL;
      *     klcf->parent, server, routes, index = NULL;
      *     klcf->enter, leave, tracked, visited, confirms = 0;
+     *     klcf->visitor = NULL;
      *     klcf->visitor_ttl, backlog_ttl = 0;
      */
 
     klcf->enable = NGX_CONF_UNSET;
-    klcf->visitor = NGX_CONF_UNSET_PTR;
+    klcf->visitor_own = NGX_CONF_UNSET_PTR;
+    klcf->cookie = NGX_CONF_UNSET_PTR;
     klcf->kx = NGX_CONF_UNSET_UINT;
     klcf->backlog = NGX_CONF_UNSET_UINT;
     klcf->identifiers = NGX_CONF_UNSET;
@@ -202,10 +205,19 @@ static void
 ngx_http_klaviyo_merge_visitor(ngx_http_klaviyo_loc_conf_t *prev,
     ngx_http_klaviyo_loc_conf_t *conf)
 {
-    if (conf->visitor == NGX_CONF_UNSET_PTR) {
-        conf->visitor = (prev->visitor == NGX_CONF_UNSET_PTR) ? NULL
-                                                              : prev->visitor;
+    ngx_conf_merge_ptr_value(conf->cookie, prev->cookie, NULL);
+
+    if (conf->visitor_own == NGX_CONF_UNSET_PTR) {
+        conf->visitor_own = prev->visitor_own;
         conf->visitor_ttl = prev->visitor_ttl;
+    }
+
+    if (conf->visitor_own != NGX_CONF_UNSET_PTR) {
+        conf->visitor = conf->visitor_own;
+
+    } else if (conf->cookie) {
+        conf->visitor = &conf->cookie->value;
+        conf->visitor_ttl = conf->cookie->ttl;
     }
 
     ngx_conf_merge_uint_value(conf->kx, prev->kx, 0);
@@ -321,7 +333,7 @@ ngx_http_klaviyo_level_compile(ngx_conf_t *cf,
     compile->token = (ngx_str_t *) cf->args->elts + 1;
     compile->last = (ngx_str_t *) cf->args->elts + cf->args->nelts;
     compile->references = &kmcf->references;
-    compile->needs = &klcf->needs;
+    compile->needs = klcf ? &klcf->needs : &kmcf->needs;
 }
 
 

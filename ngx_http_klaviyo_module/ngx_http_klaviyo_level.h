@@ -29,7 +29,7 @@ ngx_array_t *ngx_http_klaviyo_merge_array(ngx_conf_t *cf, ngx_array_t *own,
     ngx_array_t *inherited, ngx_uint_t all);
 
 /* Prepares to compile the VALUE of a directive of a level, from its first
- * argument on. */
+ * argument on; NULL for one that needs no body. */
 void ngx_http_klaviyo_level_compile(ngx_conf_t *cf,
     ngx_http_klaviyo_loc_conf_t *klcf, ngx_http_klaviyo_compile_t *compile);
 

@@ -220,6 +220,13 @@ static ngx_command_t  ngx_http_klaviyo_commands[] = {
       0,
       NULL },
 
+    { ngx_string("klaviyo_visitor_cookie"),
+      NGX_HTTP_KLAVIYO_LEVELS|NGX_CONF_1MORE,
+      ngx_http_klaviyo_cookie_directive,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("klaviyo_kx"),
       NGX_HTTP_KLAVIYO_LEVELS|NGX_CONF_TAKE1,
       ngx_conf_set_enum_slot,
@@ -273,13 +280,6 @@ static ngx_command_t  ngx_http_klaviyo_commands[] = {
 
     { ngx_string("klaviyo_subscribe"),
       NGX_HTTP_KLAVIYO_LEVELS|NGX_CONF_BLOCK|NGX_CONF_ANY,
-      ngx_http_klaviyo_unsupported,
-      0,
-      0,
-      NULL },
-
-    { ngx_string("klaviyo_visitor_cookie"),
-      NGX_HTTP_KLAVIYO_LEVELS|NGX_CONF_ANY,
       ngx_http_klaviyo_unsupported,
       0,
       0,

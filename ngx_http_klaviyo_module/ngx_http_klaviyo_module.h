@@ -22,6 +22,7 @@
 
 
 typedef struct ngx_http_klaviyo_loc_conf_s  ngx_http_klaviyo_loc_conf_t;
+typedef struct ngx_http_klaviyo_cookie_s  ngx_http_klaviyo_cookie_t;
 
 
 typedef struct {
@@ -38,6 +39,7 @@ typedef struct {
     ngx_http_klaviyo_memory_t           *memory;   /* NULL: nobody needs it */
     size_t                               memory_size;
     ngx_uint_t                           remembers;   /* somebody does */
+    ngx_uint_t                           cookies;  /* klaviyo_visitor_cookie */
     ngx_path_t                          *spool;
     ngx_str_t                            rings;    /* of rings, as files are;
                                                       empty: they aren't */
@@ -85,7 +87,10 @@ struct ngx_http_klaviyo_loc_conf_s {
     ngx_array_t                         *profiles;   /* _profile_t, likewise */
     ngx_array_t                         *consent;  /* _condition_t: of the
                                                       nearest level */
-    ngx_http_klaviyo_value_t            *visitor;  /* NULL: off */
+    ngx_http_klaviyo_value_t            *visitor_own;   /* klaviyo_visitor,
+                                                           NULL: off */
+    ngx_http_klaviyo_value_t            *visitor;  /* that or the cookie's */
+    ngx_http_klaviyo_cookie_t           *cookie;   /* NULL: off */
     time_t                               visitor_ttl;
     ngx_uint_t                           kx;       /* 1: confirm */
     ngx_uint_t                           backlog;  /* events; 0: off */

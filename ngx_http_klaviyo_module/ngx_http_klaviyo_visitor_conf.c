@@ -10,11 +10,27 @@
 
 
 #include "ngx_http_klaviyo_visitor_conf.h"
+#include "ngx_http_klaviyo_cookie.h"
 
 
 #define NGX_HTTP_KLAVIYO_VISITOR_TTL     (30 * 24 * 3600)
+#define NGX_HTTP_KLAVIYO_COOKIE_TTL      (365 * 24 * 3600)
 
 
+/* what klaviyo_visitor_cookie says behind the name */
+typedef struct {
+    ngx_str_t                            domain;
+    time_t                               ttl;      /* s; 0: not said */
+    ngx_uint_t                           insecure;
+} ngx_http_klaviyo_cookie_args_t;
+
+
+static ngx_int_t ngx_http_klaviyo_visitor_cookie(ngx_conf_t *cf,
+    ngx_http_klaviyo_cookie_t *cookie, ngx_str_t *name);
+static ngx_int_t ngx_http_klaviyo_visitor_cookie_args(ngx_conf_t *cf,
+    ngx_http_klaviyo_cookie_args_t *args);
+static ngx_uint_t ngx_http_klaviyo_visitor_token(ngx_str_t *text,
+    char *more);
 static ngx_int_t ngx_http_klaviyo_visitor_time(ngx_conf_t *cf,
     ngx_str_t *directive, ngx_str_t *parameter, time_t *sec);
 
@@ -59,7 +75,7 @@ ngx_http_klaviyo_visitor_directive(ngx_conf_t *cf, ngx_command_t *cmd,
     ngx_http_klaviyo_compile_t     compile;
     ngx_http_klaviyo_main_conf_t  *kmcf;
 
-    if (klcf->visitor != NGX_CONF_UNSET_PTR) {
+    if (klcf->visitor_own != NGX_CONF_UNSET_PTR) {
         return "is duplicate";
     }
 
@@ -67,12 +83,12 @@ ngx_http_klaviyo_visitor_directive(ngx_conf_t *cf, ngx_command_t *cmd,
     last = &value[cf->args->nelts - 1];
 
     if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
-        klcf->visitor = NULL;
+        klcf->visitor_own = NULL;
         return NGX_CONF_OK;
     }
 
-    klcf->visitor = ngx_palloc(cf->pool, sizeof(ngx_http_klaviyo_value_t));
-    if (klcf->visitor == NULL) {
+    klcf->visitor_own = ngx_palloc(cf->pool, sizeof(ngx_http_klaviyo_value_t));
+    if (klcf->visitor_own == NULL) {
         return NGX_CONF_ERROR;
     }
 
@@ -91,8 +107,9 @@ ngx_http_klaviyo_visitor_directive(ngx_conf_t *cf, ngx_command_t *cmd,
         }
     }
 
-    if (ngx_http_klaviyo_value_compile(&compile, klcf->visitor) != NGX_OK
-        || ngx_http_klaviyo_level_element(&compile, klcf->visitor) != NGX_OK)
+    if (ngx_http_klaviyo_value_compile(&compile, klcf->visitor_own) != NGX_OK
+        || ngx_http_klaviyo_level_element(&compile, klcf->visitor_own)
+           != NGX_OK)
     {
         return NGX_CONF_ERROR;
     }
@@ -141,6 +158,187 @@ ngx_http_klaviyo_backlog_directive(ngx_conf_t *cf, ngx_command_t *cmd,
     return ngx_http_klaviyo_visitor_time(cf, &cmd->name, &value[2],
                                          &klcf->backlog_ttl)
            == NGX_OK ? NGX_CONF_OK : NGX_CONF_ERROR;
+}
+
+
+/* NAME [domain=NAME] [ttl=TIME] [secure=off] | off */
+
+char *
+ngx_http_klaviyo_cookie_directive(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_klaviyo_loc_conf_t *klcf = conf;
+
+    u_char                          *p;
+    ngx_str_t                       *value;
+    ngx_http_klaviyo_cookie_t       *cookie;
+    ngx_http_klaviyo_main_conf_t    *kmcf;
+    ngx_http_klaviyo_cookie_args_t   args;
+
+    if (klcf->cookie != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
+        klcf->cookie = NULL;
+        return NGX_CONF_OK;
+    }
+
+    ngx_memzero(&args, sizeof(ngx_http_klaviyo_cookie_args_t));
+
+    cookie = ngx_pcalloc(cf->pool, sizeof(ngx_http_klaviyo_cookie_t));
+
+    if (cookie == NULL
+        || ngx_http_klaviyo_visitor_cookie_args(cf, &args) != NGX_OK
+        || ngx_http_klaviyo_visitor_cookie(cf, cookie, &value[1]) != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    cookie->ttl = args.ttl ? args.ttl : NGX_HTTP_KLAVIYO_COOKIE_TTL;
+
+    p = ngx_pnalloc(cf->pool, args.domain.len + 256);
+    if (p == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    cookie->attributes.data = p;
+
+    p = ngx_sprintf(p, "; Max-Age=%T; Path=/", cookie->ttl);
+
+    if (args.domain.len) {
+        p = ngx_sprintf(p, "; Domain=%V", &args.domain);
+    }
+
+    p = ngx_sprintf(p, "; HttpOnly%s; SameSite=Lax",
+                    args.insecure ? "" : "; Secure");
+
+    cookie->attributes.len = p - cookie->attributes.data;
+
+    klcf->cookie = cookie;
+
+    kmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_klaviyo_module);
+    kmcf->remembers = 1;
+    kmcf->cookies = 1;
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_klaviyo_visitor_cookie(ngx_conf_t *cf,
+    ngx_http_klaviyo_cookie_t *cookie, ngx_str_t *name)
+{
+    ngx_str_t                   variable, token[2];
+    ngx_http_klaviyo_compile_t  compile;
+
+    if (!ngx_http_klaviyo_visitor_token(name, "_")) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid name \"%V\" of a cookie, it must be "
+                           "letters, digits and \"_\"", name);
+        return NGX_ERROR;
+    }
+
+    cookie->name = *name;
+
+    variable.len = sizeof("cookie_") - 1 + name->len;
+    variable.data = ngx_pnalloc(cf->pool, variable.len);
+    if (variable.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_sprintf(variable.data, "cookie_%V", name);
+
+    cookie->index = ngx_http_get_variable_index(cf, &variable);
+    if (cookie->index == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    /* what stands for klaviyo_visitor */
+
+    ngx_str_set(&token[0], "$klaviyo_visitor_id");
+
+    ngx_http_klaviyo_level_compile(cf, NULL, &compile);
+
+    compile.token = token;
+    compile.last = token + 1;
+
+    return ngx_http_klaviyo_value_compile(&compile, &cookie->value);
+}
+
+
+static ngx_int_t
+ngx_http_klaviyo_visitor_cookie_args(ngx_conf_t *cf,
+    ngx_http_klaviyo_cookie_args_t *args)
+{
+    ngx_str_t   *value, domain;
+    ngx_uint_t   i;
+
+    value = cf->args->elts;
+
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        if (ngx_strncmp(value[i].data, "ttl=", 4) == 0 && args->ttl == 0) {
+
+            if (ngx_http_klaviyo_visitor_time(cf, &value[0], &value[i],
+                                              &args->ttl)
+                != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
+            continue;
+        }
+
+        if (ngx_strcmp(value[i].data, "secure=off") == 0 && !args->insecure) {
+            args->insecure = 1;
+            continue;
+        }
+
+        if (ngx_strncmp(value[i].data, "domain=", 7) == 0
+            && args->domain.len == 0)
+        {
+            domain.data = value[i].data + 7;
+            domain.len = value[i].len - 7;
+
+            if (ngx_http_klaviyo_visitor_token(&domain, ".-")) {
+                args->domain = domain;
+                continue;
+            }
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\" in \"%V\", it may have "
+                           "\"domain=\", \"ttl=\" and \"secure=off\"",
+                           &value[i], &value[0]);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/* Letters, digits and those of "more". */
+
+static ngx_uint_t
+ngx_http_klaviyo_visitor_token(ngx_str_t *text, char *more)
+{
+    u_char  c;
+    size_t  i;
+
+    for (i = 0; i < text->len; i++) {
+        c = text->data[i];
+
+        if (!((c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z')
+              || ngx_strchr(more, c)))
+        {
+            return 0;
+        }
+    }
+
+    return text->len != 0;
 }
 
 

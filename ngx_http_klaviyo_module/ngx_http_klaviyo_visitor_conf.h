@@ -27,5 +27,9 @@ char *ngx_http_klaviyo_visitor_directive(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_klaviyo_backlog_directive(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
+/* klaviyo_visitor_cookie NAME ... | off; likewise */
+char *ngx_http_klaviyo_cookie_directive(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
 
 #endif /* _NGX_HTTP_KLAVIYO_VISITOR_CONF_H_INCLUDED_ */

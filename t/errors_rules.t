@@ -344,8 +344,6 @@ my @server = (
 
     (map { [ "$_ x {\n}", "\"$_\" is not supported yet" ] }
         qw(klaviyo_identify klaviyo_subscribe)),
-    (map { [ "$_ x;", "\"$_\" is not supported yet" ] }
-        qw(klaviyo_visitor_cookie)),
 
     # limits
 

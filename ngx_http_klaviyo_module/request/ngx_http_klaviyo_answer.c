@@ -12,7 +12,7 @@
  */
 
 
-#include "ngx_http_klaviyo_request.h"
+#include "ngx_http_klaviyo_cookie.h"
 
 
 static ngx_int_t ngx_http_klaviyo_answer_init(ngx_conf_t *cf);
@@ -101,6 +101,10 @@ ngx_http_klaviyo_answer_init(ngx_conf_t *cf)
 
     if (needs & NGX_HTTP_KLAVIYO_NEED_REQUEST) {
         ngx_http_klaviyo_body_init(cf);
+    }
+
+    if (kmcf->cookies) {
+        ngx_http_klaviyo_cookie_init(cf);
     }
 
     if (needs & NGX_HTTP_KLAVIYO_NEED_ANSWER) {

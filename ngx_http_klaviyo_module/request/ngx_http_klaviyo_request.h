@@ -62,6 +62,8 @@ struct ngx_http_klaviyo_ctx_s {
     ngx_uint_t                           method;
 
     ngx_uint_t                           sequence;   /* in default ids */
+    ngx_str_t                            visitor_id;   /* of the cookie that
+                                                          the response sets */
 
     unsigned                             body:1;   /* the request has one */
     unsigned                             asked:1;  /* who wants it */

@@ -8,7 +8,7 @@
  */
 
 
-#include "ngx_http_klaviyo_request.h"
+#include "ngx_http_klaviyo_cookie.h"
 #include "ngx_http_klaviyo_url.h"
 
 
@@ -36,6 +36,9 @@ static ngx_http_variable_t  ngx_http_klaviyo_vars[] = {
 
     { ngx_string("klaviyo_event_id"), NULL,
       ngx_http_klaviyo_event_id_variable, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("klaviyo_visitor_id"), NULL,
+      ngx_http_klaviyo_cookie_variable, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("klaviyo_request_body"), NULL,
       ngx_http_klaviyo_body_variable, NGX_HTTP_KLAVIYO_SAID_REQUEST_TEXT,

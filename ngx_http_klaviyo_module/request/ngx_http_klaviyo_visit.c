@@ -11,6 +11,7 @@
 
 
 #include "ngx_http_klaviyo_backlog.h"
+#include "ngx_http_klaviyo_cookie.h"
 #include "ngx_http_klaviyo_noise.h"
 
 
@@ -136,7 +137,8 @@ ngx_http_klaviyo_visit_value(ngx_http_klaviyo_ctx_t *ctx,
     }
 
     visit->value = text;
-    visit->sent = (!value->answer && !value->late);
+    visit->sent = (!value->answer && !value->late)
+                  || ngx_http_klaviyo_cookie_sent(ctx, &text);
 }
 
 
