@@ -16,7 +16,7 @@ use FindBin ();
 
 use lib "$FindBin::Bin/lib";
 use Test::Nginx::Klaviyo;
-use Test::Nginx::Klaviyo::Visits;
+use Test::Nginx::Klaviyo::Visitors;
 
 ###############################################################################
 
@@ -166,7 +166,7 @@ like(set('/', headers => { Cookie => 'vid=' . uc $id }), qr/^vid=[0-9a-f]+;/,
 
 # from the first request on
 
-my $v = Test::Nginx::Klaviyo::Visits->new($t);
+my $v = Test::Nginx::Klaviyo::Visitors->new($t);
 
 sub vid {
     my ($answer) = @_;
