@@ -98,13 +98,3 @@ ngx_http_klaviyo_block_args(ngx_conf_t *cf)
 
     return args;
 }
-
-
-char *
-ngx_http_klaviyo_unsupported(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "\"%V\" is not supported yet", &cmd->name);
-
-    return NGX_CONF_ERROR;
-}

@@ -25,6 +25,8 @@
 #define NGX_HTTP_KLAVIYO_RULE_CONF       0x04000000
 #define NGX_HTTP_KLAVIYO_ANY_CONF        0x08000000
 #define NGX_HTTP_KLAVIYO_OBJECT_CONF     0x10000000
+#define NGX_HTTP_KLAVIYO_IDENTIFY_CONF   0x40000000
+#define NGX_HTTP_KLAVIYO_SUBSCRIBE_CONF  0x80000000
 
 
 /* cf->ctx inside of a block: nginx takes the first pointer for an array of
@@ -50,11 +52,6 @@ char *ngx_http_klaviyo_block(ngx_conf_t *cf, ngx_uint_t type, void *data);
 
 /* Returns a copy of cf->args that survives the directive; NULL on failure. */
 ngx_array_t *ngx_http_klaviyo_block_args(ngx_conf_t *cf);
-
-/* The handler of a directive that the design has and this version has not:
- * an [emerg] that says "not supported yet".  For any context. */
-char *ngx_http_klaviyo_unsupported(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
 
 
 extern ngx_module_t  ngx_http_klaviyo_block_module;

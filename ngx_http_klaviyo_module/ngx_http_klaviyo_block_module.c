@@ -21,6 +21,12 @@ static char *ngx_http_klaviyo_block_rule(ngx_conf_t *cf, ngx_command_t *cmd,
 static char *ngx_http_klaviyo_block_result(ngx_conf_t *cf, char *rv);
 
 
+/* what all rules have, whatever they make */
+#define NGX_HTTP_KLAVIYO_RULES                                                \
+    NGX_HTTP_KLAVIYO_RULE_CONF|NGX_HTTP_KLAVIYO_IDENTIFY_CONF                 \
+    |NGX_HTTP_KLAVIYO_SUBSCRIBE_CONF
+
+
 static ngx_command_t  ngx_http_klaviyo_block_commands[] = {
 
     { ngx_string("api_key"),
@@ -150,35 +156,35 @@ static ngx_command_t  ngx_http_klaviyo_block_commands[] = {
       NULL },
 
     { ngx_string("route"),
-      NGX_HTTP_KLAVIYO_RULE_CONF|NGX_CONF_1MORE,
+      NGX_HTTP_KLAVIYO_RULES|NGX_CONF_1MORE,
       ngx_http_klaviyo_block_rule,
       0,
       0,
       NULL },
 
     { ngx_string("when"),
-      NGX_HTTP_KLAVIYO_RULE_CONF|NGX_HTTP_KLAVIYO_ANY_CONF|NGX_CONF_1MORE,
+      NGX_HTTP_KLAVIYO_RULES|NGX_HTTP_KLAVIYO_ANY_CONF|NGX_CONF_1MORE,
       ngx_http_klaviyo_block_rule,
       0,
       0,
       NULL },
 
     { ngx_string("any"),
-      NGX_HTTP_KLAVIYO_RULE_CONF|NGX_CONF_BLOCK|NGX_CONF_NOARGS,
+      NGX_HTTP_KLAVIYO_RULES|NGX_CONF_BLOCK|NGX_CONF_NOARGS,
       ngx_http_klaviyo_block_rule,
       0,
       0,
       NULL },
 
     { ngx_string("let"),
-      NGX_HTTP_KLAVIYO_RULE_CONF|NGX_CONF_2MORE,
+      NGX_HTTP_KLAVIYO_RULES|NGX_CONF_2MORE,
       ngx_http_klaviyo_block_rule,
       0,
       0,
       NULL },
 
     { ngx_string("profile"),
-      NGX_HTTP_KLAVIYO_RULE_CONF|NGX_CONF_2MORE,
+      NGX_HTTP_KLAVIYO_RULES|NGX_CONF_2MORE,
       ngx_http_klaviyo_block_rule,
       0,
       0,
@@ -208,7 +214,8 @@ static ngx_command_t  ngx_http_klaviyo_block_commands[] = {
       NULL },
 
     { ngx_string("each"),
-      NGX_HTTP_KLAVIYO_RULE_CONF|NGX_CONF_1MORE,
+      NGX_HTTP_KLAVIYO_RULE_CONF|NGX_HTTP_KLAVIYO_IDENTIFY_CONF
+                                |NGX_CONF_1MORE,
       ngx_http_klaviyo_block_rule,
       0,
       0,
@@ -257,21 +264,56 @@ static ngx_command_t  ngx_http_klaviyo_block_commands[] = {
       NULL },
 
     { ngx_string("account"),
-      NGX_HTTP_KLAVIYO_RULE_CONF|NGX_CONF_TAKE1,
+      NGX_HTTP_KLAVIYO_RULES|NGX_CONF_TAKE1,
       ngx_http_klaviyo_block_rule,
       0,
       0,
       NULL },
 
     { ngx_string("ignore"),
-      NGX_HTTP_KLAVIYO_RULE_CONF|NGX_CONF_1MORE,
+      NGX_HTTP_KLAVIYO_RULES|NGX_CONF_1MORE,
+      ngx_http_klaviyo_block_rule,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("list"),
+      NGX_HTTP_KLAVIYO_SUBSCRIBE_CONF|NGX_CONF_TAKE1,
+      ngx_http_klaviyo_block_rule,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("channels"),
+      NGX_HTTP_KLAVIYO_SUBSCRIBE_CONF|NGX_CONF_1MORE,
+      ngx_http_klaviyo_block_rule,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("consent"),
+      NGX_HTTP_KLAVIYO_SUBSCRIBE_CONF|NGX_CONF_1MORE,
+      ngx_http_klaviyo_block_rule,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("source"),
+      NGX_HTTP_KLAVIYO_SUBSCRIBE_CONF|NGX_CONF_TAKE1,
+      ngx_http_klaviyo_block_rule,
+      0,
+      0,
+      NULL },
+
+    { ngx_string("consented_at"),
+      NGX_HTTP_KLAVIYO_SUBSCRIBE_CONF|NGX_CONF_1MORE,
       ngx_http_klaviyo_block_rule,
       0,
       0,
       NULL },
 
     { ngx_string("once"),
-      NGX_HTTP_KLAVIYO_RULE_CONF|NGX_CONF_1MORE,
+      NGX_HTTP_KLAVIYO_RULES|NGX_CONF_1MORE,
       ngx_http_klaviyo_block_rule,
       0,
       0,

@@ -147,14 +147,28 @@ static ngx_command_t  ngx_http_klaviyo_commands[] = {
       NGX_HTTP_KLAVIYO_LEVELS|NGX_CONF_BLOCK|NGX_CONF_1MORE,
       ngx_http_klaviyo_rule,
       NGX_HTTP_LOC_CONF_OFFSET,
-      0,
+      NGX_HTTP_KLAVIYO_EVENTS,
+      NULL },
+
+    { ngx_string("klaviyo_identify"),
+      NGX_HTTP_KLAVIYO_LEVELS|NGX_CONF_BLOCK|NGX_CONF_ANY,
+      ngx_http_klaviyo_rule,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      NGX_HTTP_KLAVIYO_PROFILES,
+      NULL },
+
+    { ngx_string("klaviyo_subscribe"),
+      NGX_HTTP_KLAVIYO_LEVELS|NGX_CONF_BLOCK|NGX_CONF_ANY,
+      ngx_http_klaviyo_rule,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      NGX_HTTP_KLAVIYO_SUBSCRIPTIONS,
       NULL },
 
     { ngx_string("klaviyo_remember"),
       NGX_HTTP_KLAVIYO_LEVELS|NGX_CONF_BLOCK|NGX_CONF_1MORE,
       ngx_http_klaviyo_rule,
       NGX_HTTP_LOC_CONF_OFFSET,
-      1,
+      NGX_HTTP_KLAVIYO_LANES,
       NULL },
 
     { ngx_string("klaviyo"),
@@ -266,22 +280,6 @@ static ngx_command_t  ngx_http_klaviyo_commands[] = {
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
       ngx_http_klaviyo_status,
       NGX_HTTP_LOC_CONF_OFFSET,
-      0,
-      NULL },
-
-    /* known by name, so that nobody takes them for ignored */
-
-    { ngx_string("klaviyo_identify"),
-      NGX_HTTP_KLAVIYO_LEVELS|NGX_CONF_BLOCK|NGX_CONF_ANY,
-      ngx_http_klaviyo_unsupported,
-      0,
-      0,
-      NULL },
-
-    { ngx_string("klaviyo_subscribe"),
-      NGX_HTTP_KLAVIYO_LEVELS|NGX_CONF_BLOCK|NGX_CONF_ANY,
-      ngx_http_klaviyo_unsupported,
-      0,
       0,
       NULL },
 
@@ -474,7 +472,7 @@ ngx_http_klaviyo_rule(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     kmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_klaviyo_module);
 
-    rule = ngx_http_klaviyo_rule_block(cf, &kmcf->references, cmd->offset);
+    rule = ngx_http_klaviyo_rule_block(cf, cmd->offset, &kmcf->references);
     if (rule == NULL) {
         return NGX_CONF_ERROR;
     }

@@ -24,6 +24,8 @@ use Test::Nginx::Klaviyo;
 # A third element says that a line follows which tells what to quote.
 
 my $long = 'm' x 127;
+my $subscribe = 'list A; channels email; consent $arg_a;'
+    . ' profile email $arg_e;';
 my $groups = join '', ('(x)') x 32;
 my $properties = join "\n", map { "property P$_ x;" } 1 .. 400;
 
@@ -340,10 +342,80 @@ my @server = (
     [ 'klaviyo_consent .;', 'no element for "."' ],
     [ 'klaviyo_consent $nobody;', 'unknown variable "$nobody"' ],
 
-    # not in this version
+    # profile updates
 
-    (map { [ "$_ x {\n}", "\"$_\" is not supported yet" ] }
-        qw(klaviyo_identify klaviyo_subscribe)),
+    [ 'klaviyo_identify { profile email $arg_e; }' ],
+    [ 'klaviyo_identify GET POST ~* "^/(?<id>x{2})$" { route =/y;
+        profile external_id $id; profile first_name $arg_f; each @args.a;
+        let b $arg_b; when @b; any { when $arg_c; } account other;
+        ignore off; }' ],
+    [ 'klaviyo_identify x { profile email $arg_e; }',
+        'invalid method or pattern "x"' ],
+    [ "klaviyo_identify =/x {#!\nprofile title Dr;\n}",
+        'no "profile" with email, phone_number, id, _kx or external_id in'
+        . ' "klaviyo_identify"' ],
+    [ 'klaviyo_identify { }', 'no "profile" with email' ],
+    [ "klaviyo_identify {\nprofile anonymous_id 1;#!\n}",
+        'invalid field "anonymous_id" in "klaviyo_identify", Klaviyo\'s'
+        . ' profile updates have none' ],
+    [ 'klaviyo_identify { profile email .; }', 'no element for "."' ],
+    [ 'klaviyo_identify { profile email $nobody; }',
+        'unknown variable "$nobody"' ],
+    [ 'klaviyo_identify { profile email $arg_e; account z; }',
+        'unknown account "z" in "account"' ],
+    (map { [ "klaviyo_identify {\n$_#!\n}", '"' . (split / /)[0]
+        . '" directive is not allowed here', 1 ] }
+        'property A x;', 'items A x { }', 'object A { }', 'value 1;',
+        'currency USD;', 'time 1;', 'unique_id x;', 'service x;',
+        'backfill on;', 'list x;', 'channels email;', 'consent on;',
+        'source x;', 'consented_at x;'),
+
+    # subscriptions
+
+    [ "klaviyo_subscribe =/x { $subscribe }" ],
+    [ "klaviyo_subscribe { $subscribe consent not \$arg_a ~ x; source 'A b';
+        consented_at \$arg_t; when \$arg_b; let c \$arg_c; when \@c; }" ],
+    [ 'klaviyo_subscribe { list A; channels email sms; consent $arg_a;
+        profile email $arg_e; profile phone_number $arg_p; }' ],
+    (map { my $without = $subscribe =~ s/$_ .*?;//r;
+        [ "klaviyo_subscribe {#!\n$without\n}",
+            "no \"$_\" in \"klaviyo_subscribe\"" ] }
+        qw(list channels consent)),
+    [ "klaviyo_subscribe {#!\nlist A; channels email; consent \$arg_a;\n}",
+        'no "profile email" for the channel "email" in "klaviyo_subscribe"' ],
+    [ "klaviyo_subscribe {#!\nlist A; channels sms; consent \$arg_a;\n}",
+        'no "profile phone_number" for the channel "sms" in' ],
+    [ "klaviyo_subscribe {#!\n$subscribe profile phone_number x;\n}",
+        '"profile phone_number" without the channel "sms" in' ],
+    (map { [ "klaviyo_subscribe {\nprofile $_ x;#!\n}",
+        "invalid field \"$_\" in \"klaviyo_subscribe\", it must be" ] }
+        qw(id _kx external_id anonymous_id first_name properties.a)),
+    (map { [ "klaviyo_subscribe {\nlist $_;#!\n}",
+        "invalid list \"$_\", it must be the id of one" ] }
+        '$arg_a', 'A-b', 'A/b', 'a' x 65),
+    [ 'klaviyo_subscribe { list ""; }', 'invalid list ""' ],
+    [ "klaviyo_subscribe {\nchannels email push;#!\n}",
+        'invalid channel "push", it must be "email" or "sms"' ],
+    [ 'klaviyo_subscribe { channels EMAIL; }', 'invalid channel "EMAIL"' ],
+    (map { [ "klaviyo_subscribe {\nsource $_;#!\n}",
+        'invalid source "' . tr/"//dr . '", it must be a text of 1 to 255' ] }
+        '""', '$arg_a', 'a' x 256),
+    [ 'klaviyo_subscribe { consent .; channels email; list A;
+        profile email $arg_e; }', 'no element for "."' ],
+    [ 'klaviyo_subscribe { consent $arg_a =; }', 'operator "=" needs a text' ],
+    [ 'klaviyo_subscribe { consent $nobody; channels email; list A;
+        profile email $arg_e; }', 'unknown variable "$nobody"' ],
+    (map { my ($name) = split / /; [ "klaviyo_subscribe {\n$_\n$_#!\n}",
+        "\"$name\" directive is duplicate" ] } 'list A;', 'channels email;',
+        'source A;', 'consented_at $arg_a;'),
+    (map { [ "klaviyo_subscribe {\n$_;#!\n}",
+        "invalid number of arguments in \"@{[ (split / /)[0] ]}\"", 1 ] }
+        'list', 'list A B', 'channels', 'consent', 'source', 'source A b',
+        'consented_at'),
+    (map { [ "klaviyo_subscribe {\n$_#!\n}", '"' . (split / /)[0]
+        . '" directive is not allowed here', 1 ] }
+        'property A x;', 'each @args.a;', 'value 1;', 'unique_id x;',
+        'service x;'),
 
     # limits
 

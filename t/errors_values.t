@@ -473,10 +473,6 @@ my @cases = (
     [ 'server:: klaviyo_visitor .a;',
         'no element for ".a", it is of an element of "each" or "items" in a'
         . ' rule; a text begins with "\."' ],
-    [ 'server:: klaviyo_identify { }',
-        '"klaviyo_identify" is not supported yet' ],
-    [ 'server:: klaviyo_subscribe =/a { }',
-        '"klaviyo_subscribe" is not supported yet' ],
     [ 'server:: klaviyo_remember cart { }',
         'no "key" in "klaviyo_remember cart"' ],
     [ 'property A "$arg_a | number";',

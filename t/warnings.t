@@ -340,6 +340,38 @@ my @cases = (
     [ 'each @args.a; let i .id; unique_id @i;', '' ],
     [ 'each @args.a; unique_id $arg_a | suffix .;', '' ],
     [ 'unique_id $arg_a;', '' ],
+
+    # Rules that make no events: no names of Klaviyo's but the profile's.
+
+    [ 'server:: klaviyo_identify =/a { profile email $arg_e;
+        profile properties.Email $arg_e; }',
+        '1: "properties.Email" is a property of your own, Klaviyo\'s field is '
+        . '"email"' ],
+    [ 'server:: klaviyo_identify =/a { profile email ""; }',
+        '0: profile "email" is never present, an empty text is missing' ],
+    [ 'server:: klaviyo_identify /a?b { profile email $arg_e; }',
+        '0: pattern "/a?b" never matches, the query is no part of a path' ],
+    [ 'server:: klaviyo off; klaviyo_identify { profile email $arg_e; }',
+        '0: rule "klaviyo_identify" never matches, "klaviyo" is off at its '
+        . 'level' ],
+    [ 'server:: klaviyo_identify /a { profile email $arg_e; }
+        location /a { klaviyo_except klaviyo_identify; }', '' ],
+    [ 'server:: location /a { klaviyo_except klaviyo_identify; }',
+        '0: "klaviyo_except" finds no rule "klaviyo_identify" at the levels '
+        . 'around' ],
+    [ 'server:: klaviyo_subscribe =/a { list A; channels email;
+        profile email $arg_e; let o $arg_ok; consent @o = on; }', '' ],
+    (map { [ "server:: klaviyo_subscribe =/a { list A; channels email;
+        profile email \$arg_e;\nconsent $_->[0]; }",
+        "2: the condition on \"$_->[1]\" in \"consent\" always holds, nobody "
+        . 'is asked' ] } [ 'on', 'on' ], [ 'not 0', '0' ],
+        [ 'yes = yes', 'yes' ]),
+    [ "server:: klaviyo_subscribe =/a { list A; channels email;
+        profile email \$arg_e;\nconsent 0; }",
+        '2: the condition on "0" in "consent" never holds' ],
+    [ "server:: klaviyo_subscribe =/a { list A; channels email;
+        profile email \$arg_e; consent \$arg_a;\nconsented_at x | date; }",
+        '2: "consented_at" is never present, "date" gives nothing for "x"' ],
 );
 
 ###############################################################################

@@ -114,5 +114,8 @@ void *ngx_http_klaviyo_phone_country(ngx_str_t *name);
 size_t ngx_http_klaviyo_phone_format(u_char *buf, void *country,
     ngx_str_t *text);
 
+/* Whether "+" and digits are a number of a country, as far as lengths tell. */
+ngx_uint_t ngx_http_klaviyo_phone_valid(ngx_str_t *number);
+
 
 #endif /* _NGX_HTTP_KLAVIYO_FILTER_TABLE_H_INCLUDED_ */

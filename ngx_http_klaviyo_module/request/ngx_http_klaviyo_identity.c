@@ -12,6 +12,8 @@
 
 #include "ngx_http_klaviyo_identity.h"
 #include "ngx_http_klaviyo_decode.h"
+#include "ngx_http_klaviyo_filter.h"
+#include "ngx_http_klaviyo_filter_table.h"
 #include "ngx_http_klaviyo_plain.h"
 #include "ngx_http_klaviyo_url.h"
 
@@ -428,12 +430,16 @@ ngx_uint_t
 ngx_http_klaviyo_identity_stated(ngx_http_klaviyo_arena_t *arena,
     ngx_http_klaviyo_identity_t *identity, ngx_http_klaviyo_member_t *found)
 {
-    ngx_uint_t  n;
+    ngx_uint_t  n, last;
+
+    last = identity->all ? NGX_HTTP_KLAVIYO_ANONYMOUS_ID : NGX_HTTP_KLAVIYO_KX;
+
+    if (identity->update) {
+        last = NGX_HTTP_KLAVIYO_EXTERNAL_ID;
+    }
 
     n = ngx_http_klaviyo_identity_configured(identity, NGX_HTTP_KLAVIYO_EMAIL,
-                                identity->all ? NGX_HTTP_KLAVIYO_ANONYMOUS_ID
-                                              : NGX_HTTP_KLAVIYO_KX,
-                                found);
+                                             last, found);
 
     identity->source = NGX_HTTP_KLAVIYO_SOURCE_STATED;
 
@@ -533,9 +539,19 @@ ngx_http_klaviyo_identity_first(ngx_http_klaviyo_identity_t *identity,
         ngx_http_klaviyo_identity_check(&found->data, field,
                                         &identity->company);
 
-        if (!ngx_http_klaviyo_data_is_missing(&found->data)) {
-            return 1;
+        if (ngx_http_klaviyo_data_is_missing(&found->data)) {
+            continue;
         }
+
+        /* Klaviyo refuses others, an event then goes without a phone */
+
+        if (identity->update && field == NGX_HTTP_KLAVIYO_PHONE_NUMBER
+            && !ngx_http_klaviyo_phone_valid(&found->data.text))
+        {
+            continue;
+        }
+
+        return 1;
     }
 
     return 0;

@@ -53,6 +53,12 @@ typedef struct {
     ngx_http_klaviyo_source_e            source;   /* of what was found */
 
     unsigned                             all:1;    /* klaviyo_identifiers all */
+    unsigned                             update:1;   /* of a profile, without
+                                                        an event: a configured
+                                                        external_id is as good
+                                                        as an e-mail, and a
+                                                        phone is one of a
+                                                        country */
 } ngx_http_klaviyo_identity_t;
 
 

@@ -38,6 +38,7 @@ static ngx_http_klaviyo_documented_t *ngx_http_klaviyo_lint_inner(
 static void ngx_http_klaviyo_lint_profiles(ngx_http_klaviyo_lint_t *lint,
     ngx_array_t *profiles);
 static void ngx_http_klaviyo_lint_attributes(ngx_http_klaviyo_lint_t *lint);
+static void ngx_http_klaviyo_lint_subscribe(ngx_http_klaviyo_lint_t *lint);
 static void ngx_http_klaviyo_lint_value(ngx_http_klaviyo_lint_t *lint,
     ngx_http_klaviyo_value_t *value, const char *directive, ngx_str_t *name,
     ngx_http_klaviyo_outlook_t *outlook);
@@ -250,6 +251,7 @@ ngx_http_klaviyo_lint_body(ngx_http_klaviyo_lint_t *lint)
                                 metric ? metric->properties : NULL);
     ngx_http_klaviyo_lint_profiles(lint, &rule->profile);
     ngx_http_klaviyo_lint_attributes(lint);
+    ngx_http_klaviyo_lint_subscribe(lint);
     ngx_http_klaviyo_lint_unused(lint);
 }
 
@@ -548,6 +550,50 @@ ngx_http_klaviyo_lint_attributes(ngx_http_klaviyo_lint_t *lint)
                                    rule->unique_id->place,
                                    "\"unique_id\" is the same for all elements "
                                    "of \"each\", Klaviyo keeps the first");
+    }
+}
+
+
+/* What no visitor can say no to is no consent. */
+
+static void
+ngx_http_klaviyo_lint_subscribe(ngx_http_klaviyo_lint_t *lint)
+{
+    ngx_uint_t                     i;
+    ngx_http_klaviyo_outlook_t     outlook;
+    ngx_http_klaviyo_condition_t  *c;
+    ngx_http_klaviyo_subscribe_t  *subscribe;
+
+    subscribe = lint->rule->subscribe;
+
+    if (subscribe == NULL) {
+        return;
+    }
+
+    ngx_http_klaviyo_lint_conditions(lint, &subscribe->consent, "consent");
+    ngx_http_klaviyo_lint_watch(lint, &subscribe->consent);
+
+    c = subscribe->consent.elts;
+
+    for (i = 0; i < subscribe->consent.nelts; i++) {
+
+        ngx_http_klaviyo_outlook(&lint->prospect, &c[i].value, &outlook);
+
+        if (outlook.constant && outlook.types
+            && ngx_http_klaviyo_condition_judge(&c[i], &outlook.data)
+               == NGX_OK)
+        {
+            ngx_http_klaviyo_lint_warn(lint, NGX_HTTP_KLAVIYO_LINT_VALUE,
+                                       c[i].value.place,
+                                       "the condition on \"%V\" in "
+                                       "\"consent\" always holds, nobody is "
+                                       "asked", &c[i].value.place->text);
+        }
+    }
+
+    if (subscribe->consented_at) {
+        ngx_http_klaviyo_lint_value(lint, subscribe->consented_at,
+                                    "consented_at", NULL, &outlook);
     }
 }
 

@@ -385,6 +385,14 @@ ngx_http_klaviyo_phone_format(u_char *buf, void *country, ngx_str_t *text)
 }
 
 
+ngx_uint_t
+ngx_http_klaviyo_phone_valid(ngx_str_t *number)
+{
+    return number->len
+           && ngx_http_klaviyo_phone_known(number->data + 1, number->len - 1);
+}
+
+
 /*
  * Takes the digits from between what people write between them, and returns
  * how many there are, 0 if there is anything else.  The "(0)" of "+44 (0)20"
@@ -509,8 +517,9 @@ ngx_http_klaviyo_phone_national(ngx_http_klaviyo_country_t *country,
 
 
 /*
- * Whether the digits are a code and a number of that country.  Not asked for
- * a number with "+", since not all codes are those of countries.
+ * Whether the digits are a code and a number of that country.  For a number
+ * with "+" only asked of whoever has to be called: not all codes are those of
+ * countries.
  */
 
 static ngx_uint_t

@@ -5,12 +5,13 @@
 
 /*
  * Reads klaviyo_track METRIC [METHOD...] [PATTERN] { ... } when the
- * configuration is read.
+ * configuration is read, and the rules that make no events.
  */
 
 
 #include "ngx_http_klaviyo_rule.h"
 #include "ngx_http_klaviyo_block.h"
+#include "ngx_http_klaviyo_identify.h"
 #include "ngx_http_klaviyo_noise.h"
 
 
@@ -60,7 +61,8 @@ typedef struct {
 } ngx_http_klaviyo_directive_t;
 
 
-static ngx_http_klaviyo_rule_t *ngx_http_klaviyo_rule_create(ngx_conf_t *cf);
+static ngx_http_klaviyo_rule_t *ngx_http_klaviyo_rule_create(ngx_conf_t *cf,
+    ngx_http_klaviyo_lane_e lane);
 static ngx_int_t ngx_http_klaviyo_rule_metric(ngx_conf_t *cf,
     ngx_http_klaviyo_rule_t *rule, ngx_str_t *metric);
 static ngx_int_t ngx_http_klaviyo_rule_finish(
@@ -135,6 +137,20 @@ static char *ngx_http_klaviyo_rule_account(
     ngx_uint_t offset);
 static char *ngx_http_klaviyo_rule_ignore(ngx_http_klaviyo_compile_t *compile,
     ngx_http_klaviyo_reader_t *reader, ngx_uint_t offset);
+static char *ngx_http_klaviyo_rule_list(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_reader_t *reader, ngx_uint_t offset);
+static char *ngx_http_klaviyo_rule_channels(
+    ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_reader_t *reader,
+    ngx_uint_t offset);
+static char *ngx_http_klaviyo_rule_source(
+    ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_reader_t *reader,
+    ngx_uint_t offset);
+static char *ngx_http_klaviyo_rule_consent(
+    ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_reader_t *reader,
+    ngx_uint_t offset);
+static char *ngx_http_klaviyo_rule_consented_at(
+    ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_reader_t *reader,
+    ngx_uint_t offset);
 
 
 static ngx_http_klaviyo_directive_t  ngx_http_klaviyo_directives[] = {
@@ -179,6 +195,16 @@ static ngx_http_klaviyo_directive_t  ngx_http_klaviyo_directives[] = {
       NGX_HTTP_KLAVIYO_RULE_ANY },
     { ngx_string("ignore"), ngx_http_klaviyo_rule_ignore, 0,
       NGX_HTTP_KLAVIYO_RULE_TRACK },
+    { ngx_string("list"), ngx_http_klaviyo_rule_list, 0,
+      NGX_HTTP_KLAVIYO_RULE_TRACK },
+    { ngx_string("channels"), ngx_http_klaviyo_rule_channels, 0,
+      NGX_HTTP_KLAVIYO_RULE_TRACK },
+    { ngx_string("source"), ngx_http_klaviyo_rule_source, 0,
+      NGX_HTTP_KLAVIYO_RULE_TRACK },
+    { ngx_string("consent"), ngx_http_klaviyo_rule_consent, 0,
+      NGX_HTTP_KLAVIYO_RULE_TRACK },
+    { ngx_string("consented_at"), ngx_http_klaviyo_rule_consented_at, 0,
+      NGX_HTTP_KLAVIYO_RULE_TRACK },
 
     { ngx_string("key"), ngx_http_klaviyo_rule_attribute,
       offsetof(ngx_http_klaviyo_rule_t, key),
@@ -211,6 +237,14 @@ static ngx_conf_bitmask_t  ngx_http_klaviyo_ignores[] = {
 };
 
 
+/* the context of a rule's block, by lane */
+static ngx_uint_t  ngx_http_klaviyo_rule_blocks[] = {
+    NGX_HTTP_KLAVIYO_RULE_CONF,
+    NGX_HTTP_KLAVIYO_IDENTIFY_CONF,
+    NGX_HTTP_KLAVIYO_SUBSCRIBE_CONF
+};
+
+
 /* not names of a let: documents, of this version or of later ones */
 static ngx_str_t  ngx_http_klaviyo_reserved[] = {
     ngx_string("args"), ngx_string("cookies"), ngx_string("request"),
@@ -220,8 +254,8 @@ static ngx_str_t  ngx_http_klaviyo_reserved[] = {
 
 
 ngx_http_klaviyo_rule_t *
-ngx_http_klaviyo_rule_block(ngx_conf_t *cf, ngx_array_t *references,
-    ngx_uint_t remember)
+ngx_http_klaviyo_rule_block(ngx_conf_t *cf, ngx_http_klaviyo_lane_e lane,
+    ngx_array_t *references)
 {
     ngx_str_t                  *token, *last;
     ngx_uint_t                  methods;
@@ -231,7 +265,7 @@ ngx_http_klaviyo_rule_block(ngx_conf_t *cf, ngx_array_t *references,
     ngx_http_klaviyo_reader_t   reader;
 
     args = ngx_http_klaviyo_block_args(cf);
-    rule = ngx_http_klaviyo_rule_create(cf);
+    rule = ngx_http_klaviyo_rule_create(cf, lane);
 
     if (args == NULL || rule == NULL
         || ngx_array_init(&frames, cf->pool, 4,
@@ -244,13 +278,18 @@ ngx_http_klaviyo_rule_block(ngx_conf_t *cf, ngx_array_t *references,
     token = args->elts;
     last = token + args->nelts;
 
-    rule->remember = remember;
+    rule->metric = *token++;
 
-    if (ngx_http_klaviyo_rule_metric(cf, rule, &token[1]) != NGX_OK) {
-        return NULL;
+    if (lane == NGX_HTTP_KLAVIYO_LANES) {
+        lane = NGX_HTTP_KLAVIYO_EVENTS;
+        rule->remember = 1;
     }
 
-    token += 2;
+    if (lane == NGX_HTTP_KLAVIYO_EVENTS
+        && ngx_http_klaviyo_rule_metric(cf, rule, token++) != NGX_OK)
+    {
+        return NULL;
+    }
 
     if (ngx_http_klaviyo_rule_text(cf, rule, token, last) != NGX_OK
         || ngx_http_klaviyo_route_methods(cf, &token, last, &methods)
@@ -272,13 +311,16 @@ ngx_http_klaviyo_rule_block(ngx_conf_t *cf, ngx_array_t *references,
     reader.nodes = &rule->nodes;
     reader.any = &rule->conditions;
 
-    if (ngx_http_klaviyo_block(cf, NGX_HTTP_KLAVIYO_RULE_CONF, &reader)
+    if (ngx_http_klaviyo_block(cf, ngx_http_klaviyo_rule_blocks[lane],
+                               &reader)
         != NGX_CONF_OK)
     {
         return NULL;
     }
 
-    if (ngx_http_klaviyo_rule_finish(&reader) != NGX_OK) {
+    if (ngx_http_klaviyo_rule_finish(&reader) != NGX_OK
+        || ngx_http_klaviyo_identify_finish(cf, rule) != NGX_OK)
+    {
         return NULL;
     }
 
@@ -287,7 +329,7 @@ ngx_http_klaviyo_rule_block(ngx_conf_t *cf, ngx_array_t *references,
 
 
 static ngx_http_klaviyo_rule_t *
-ngx_http_klaviyo_rule_create(ngx_conf_t *cf)
+ngx_http_klaviyo_rule_create(ngx_conf_t *cf, ngx_http_klaviyo_lane_e lane)
 {
     ngx_http_klaviyo_rule_t  *rule;
 
@@ -312,6 +354,17 @@ ngx_http_klaviyo_rule_create(ngx_conf_t *cf)
                           sizeof(ngx_http_klaviyo_value_t)) != NGX_OK)
     {
         return NULL;
+    }
+
+    if (lane < NGX_HTTP_KLAVIYO_LANES) {
+        rule->lane = lane;
+    }
+
+    if (lane == NGX_HTTP_KLAVIYO_SUBSCRIPTIONS) {
+        rule->subscribe = ngx_http_klaviyo_subscribe_create(cf->pool);
+        if (rule->subscribe == NULL) {
+            return NULL;
+        }
     }
 
     rule->backfill = NGX_CONF_UNSET_UINT;
@@ -1087,7 +1140,11 @@ ngx_http_klaviyo_rule_profile(ngx_http_klaviyo_compile_t *compile,
     ngx_http_klaviyo_profile_t  *profile;
 
     profile = ngx_http_klaviyo_profile_add(compile, &reader->rule->profile);
-    if (profile == NULL) {
+
+    if (profile == NULL
+        || ngx_http_klaviyo_identify_field(compile->cf, reader->rule, profile)
+           != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
@@ -1579,6 +1636,79 @@ ngx_http_klaviyo_rule_ignore(ngx_http_klaviyo_compile_t *compile,
     ngx_http_klaviyo_reader_t *reader, ngx_uint_t offset)
 {
     return ngx_http_klaviyo_ignore_parse(reader->cf, &reader->rule->ignore);
+}
+
+
+static char *
+ngx_http_klaviyo_rule_list(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_reader_t *reader, ngx_uint_t offset)
+{
+    return ngx_http_klaviyo_subscribe_list(compile, reader->rule->subscribe);
+}
+
+
+static char *
+ngx_http_klaviyo_rule_channels(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_reader_t *reader, ngx_uint_t offset)
+{
+    return ngx_http_klaviyo_subscribe_channels(compile,
+                                               reader->rule->subscribe);
+}
+
+
+static char *
+ngx_http_klaviyo_rule_source(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_reader_t *reader, ngx_uint_t offset)
+{
+    return ngx_http_klaviyo_subscribe_source(compile, reader->rule->subscribe);
+}
+
+
+static char *
+ngx_http_klaviyo_rule_consent(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_reader_t *reader, ngx_uint_t offset)
+{
+    ngx_http_klaviyo_condition_t  *c;
+
+    c = ngx_array_push(&reader->rule->subscribe->consent);
+
+    if (c == NULL
+        || ngx_http_klaviyo_condition_compile(compile, c) != NGX_OK
+        || ngx_http_klaviyo_rule_frames(compile, reader, &c->value) != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    /* nobody has said yes or no */
+
+    c->present = 1;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_klaviyo_rule_consented_at(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_reader_t *reader, ngx_uint_t offset)
+{
+    ngx_http_klaviyo_value_t  **value;
+
+    value = &reader->rule->subscribe->consented_at;
+
+    if (*value) {
+        return "is duplicate";
+    }
+
+    *value = ngx_palloc(compile->cf->pool, sizeof(ngx_http_klaviyo_value_t));
+
+    if (*value == NULL
+        || ngx_http_klaviyo_value_compile(compile, *value) != NGX_OK
+        || ngx_http_klaviyo_rule_frames(compile, reader, *value) != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
 }
 
 

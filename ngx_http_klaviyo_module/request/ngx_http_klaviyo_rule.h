@@ -4,7 +4,8 @@
  */
 
 /*
- * A rule as it was read: klaviyo_track METRIC [METHOD...] [PATTERN] { ... }.
+ * A rule as it was read: klaviyo_track METRIC [METHOD...] [PATTERN] { ... },
+ * klaviyo_identify and klaviyo_subscribe likewise, without METRIC.
  */
 
 
@@ -13,7 +14,7 @@
 
 
 #include "ngx_http_klaviyo_account.h"
-#include "ngx_http_klaviyo_event.h"
+#include "ngx_http_klaviyo_profile.h"
 #include "ngx_http_klaviyo_route.h"
 #include "ngx_http_klaviyo_value.h"
 
@@ -92,10 +93,20 @@ typedef struct {
 } ngx_http_klaviyo_capture_t;
 
 
+/* what klaviyo_subscribe has of its own */
 typedef struct {
-    ngx_str_t                            metric;
+    ngx_http_klaviyo_subscription_t      subscription;   /* all that is
+                                                            constant */
+    ngx_array_t                          consent;  /* _condition_t */
+    ngx_http_klaviyo_value_t            *consented_at;
+} ngx_http_klaviyo_subscribe_t;
+
+
+typedef struct {
+    ngx_str_t                            metric;   /* or the directive */
     ngx_str_t                            service;
     ngx_http_klaviyo_lane_e              lane;     /* what the rule makes */
+    ngx_http_klaviyo_subscribe_t        *subscribe;
     ngx_http_klaviyo_account_t          *account;  /* NULL: the location's */
     ngx_str_t                            account_name;   /* until all are
                                                             read */
@@ -151,12 +162,13 @@ typedef struct {
 
 
 /*
- * Reads klaviyo_track ... { ... } that "cf" stands at, or if "remember" is set
- * klaviyo_remember; the variables that its values name go to "references".
- * Returns NULL after an [emerg].  At configuration time.
+ * Reads klaviyo_track ... { ... } that "cf" stands at, or what makes entries of
+ * another lane, or klaviyo_remember, which makes none (NGX_HTTP_KLAVIYO_LANES);
+ * the variables that its values name go to "references".  Returns NULL after an
+ * [emerg].  At configuration time.
  */
 ngx_http_klaviyo_rule_t *ngx_http_klaviyo_rule_block(ngx_conf_t *cf,
-    ngx_array_t *references, ngx_uint_t remember);
+    ngx_http_klaviyo_lane_e lane, ngx_array_t *references);
 
 /* Adds the ways into the rules (array of _rule_t *) to "routes" (_route_t *).
  */

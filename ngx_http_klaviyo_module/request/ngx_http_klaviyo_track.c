@@ -5,11 +5,13 @@
 
 /*
  * One rule in one request: conditions, status, noise, consent and identity in
- * this order, then the values, the event and a copy into the ring.
+ * this order, then the values, the event (or the entry of another lane) and a
+ * copy into the ring.
  */
 
 
 #include "ngx_http_klaviyo_backlog.h"
+#include "ngx_http_klaviyo_identify.h"
 #include "ngx_http_klaviyo_once.h"
 #include "ngx_http_klaviyo_remember.h"
 #include "ngx_http_klaviyo_watch.h"
@@ -38,7 +40,8 @@ typedef struct {
     ngx_http_klaviyo_ctx_t              *ctx;
     ngx_http_klaviyo_candidate_t        *candidate;
     ngx_http_klaviyo_rule_t             *rule;
-    ngx_http_klaviyo_account_t          *account;
+    ngx_http_klaviyo_account_t          *owner;    /* whose visitor it is */
+    ngx_http_klaviyo_account_t          *account;  /* its lane */
     ngx_http_klaviyo_main_conf_t        *conf;
     ngx_http_klaviyo_counters_t         *counters;
     ngx_uint_t                           slot;
@@ -64,6 +67,7 @@ static void ngx_http_klaviyo_track_each(ngx_http_klaviyo_track_t *t,
 static void ngx_http_klaviyo_track_frame(ngx_http_klaviyo_track_t *t,
     ngx_uint_t n, ngx_http_klaviyo_data_t *element);
 static void ngx_http_klaviyo_track_element(ngx_http_klaviyo_track_t *t);
+static void ngx_http_klaviyo_track_update(ngx_http_klaviyo_track_t *t);
 static void ngx_http_klaviyo_track_limits(ngx_http_klaviyo_track_t *t,
     ngx_uint_t limits);
 static ngx_int_t ngx_http_klaviyo_track_conditions(
@@ -105,6 +109,9 @@ static ngx_int_t ngx_http_klaviyo_track_default_id(
 static u_char *ngx_http_klaviyo_track_hex(u_char *p, ngx_uint_t n);
 static void ngx_http_klaviyo_track_queue(ngx_http_klaviyo_track_t *t,
     ngx_http_klaviyo_event_t *event, int64_t sec);
+static void ngx_http_klaviyo_track_put(ngx_http_klaviyo_track_t *t,
+    ngx_http_klaviyo_event_t *event, ngx_http_klaviyo_record_t *record,
+    ngx_str_t *json);
 static void ngx_http_klaviyo_track_hold(ngx_http_klaviyo_track_t *t,
     ngx_http_klaviyo_event_t *event, ngx_http_klaviyo_record_t *record,
     ngx_str_t *json, ngx_http_klaviyo_once_t *once);
@@ -250,15 +257,15 @@ ngx_http_klaviyo_track_start(ngx_http_klaviyo_track_t *t,
     t->ctx = ctx;
     t->candidate = candidate;
     t->rule = rule;
-    t->account = rule->account ? rule->account : ctx->conf->account;
-    t->account = t->account->lanes[rule->lane];
+    t->owner = rule->account ? rule->account : ctx->conf->account;
+    t->account = t->owner->lanes[rule->lane];
     t->conf = ngx_http_get_module_main_conf(ctx->request,
                                             ngx_http_klaviyo_module);
 
     t->slot = ngx_http_klaviyo_rule_slot(t->conf->control, rule, t->account);
     t->counters = ngx_http_klaviyo_control_counters(t->conf->control, t->slot);
 
-    ngx_http_klaviyo_visit_eval(ctx, t->account, &t->eval);
+    ngx_http_klaviyo_visit_eval(ctx, t->owner, &t->eval);
 
     t->eval.names = rule->names.elts;
     t->eval.nslots = rule->names.nelts;
@@ -373,6 +380,11 @@ ngx_http_klaviyo_track_element(ngx_http_klaviyo_track_t *t)
         return;
     }
 
+    if (t->rule->lane != NGX_HTTP_KLAVIYO_EVENTS) {
+        ngx_http_klaviyo_track_update(t);
+        return;
+    }
+
     ngx_memzero(&event, sizeof(ngx_http_klaviyo_event_t));
 
     if (ngx_http_klaviyo_track_profile(t, &event) != NGX_OK) {
@@ -402,6 +414,60 @@ ngx_http_klaviyo_track_element(ngx_http_klaviyo_track_t *t)
     }
 
     ngx_http_klaviyo_track_queue(t, &event, sec);
+}
+
+
+/* The entry of another lane, which has a profile and nothing else. */
+
+static void
+ngx_http_klaviyo_track_update(ngx_http_klaviyo_track_t *t)
+{
+    ngx_int_t                  rc;
+    ngx_str_t                  json;
+    ngx_uint_t                 limits;
+    ngx_http_klaviyo_event_t   event;
+    ngx_http_klaviyo_record_t  record;
+
+    if (t->rule->subscribe
+        && (ngx_http_klaviyo_conditions_eval(&t->eval,
+                                             &t->rule->subscribe->consent,
+                                             NGX_HTTP_KLAVIYO_STAGE_HEAD,
+                                             NGX_HTTP_KLAVIYO_STAGE_ANSWER)
+            != NGX_OK))
+    {
+        ngx_http_klaviyo_track_skip(t, NGX_HTTP_KLAVIYO_SKIP_CONSENT);
+        return;
+    }
+
+    ngx_memzero(&event, sizeof(ngx_http_klaviyo_event_t));
+    limits = 0;
+
+    rc = ngx_http_klaviyo_track_profile(t, &event);
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_klaviyo_identify_render(&t->eval, t->rule, event.profile,
+                                              event.nprofile, &json, &limits);
+    }
+
+    if (rc == NGX_DECLINED) {
+        ngx_http_klaviyo_track_skip(t, NGX_HTTP_KLAVIYO_SKIP_UNIDENTIFIED);
+        return;
+    }
+
+    if (rc != NGX_OK) {
+        ngx_http_klaviyo_track_drop(t, NGX_HTTP_KLAVIYO_DROP_ERROR);
+        return;
+    }
+
+    if (limits) {
+        ngx_http_klaviyo_count_n(t->counters, limited, limits);
+    }
+
+    ngx_memzero(&record, sizeof(ngx_http_klaviyo_record_t));
+
+    record.time = (uint32_t) t->ctx->request->start_sec;
+
+    ngx_http_klaviyo_track_put(t, &event, &record, &json);
 }
 
 
@@ -447,7 +513,7 @@ ngx_http_klaviyo_track_verdict(ngx_http_klaviyo_track_t *t)
     ignore = (t->rule->ignore != NGX_CONF_UNSET_UINT) ? t->rule->ignore
                                                       : t->ctx->conf->ignore;
 
-    t->visit = ngx_http_klaviyo_visit(t->ctx, t->account);
+    t->visit = ngx_http_klaviyo_visit(t->ctx, t->owner);
     t->verdict = ngx_http_klaviyo_visit_judge(&t->eval, t->visit, ignore);
 
     return t->verdict;
@@ -644,6 +710,8 @@ ngx_http_klaviyo_track_profile(ngx_http_klaviyo_track_t *t,
     identity.args = t->ctx->query;
     identity.company = t->account->company_id;
 
+    ngx_http_klaviyo_identify_limit(t->rule, &identity);
+
     n = ngx_http_klaviyo_identity_stated(&t->ctx->arena, &identity, member);
 
     t->doubtful = (n && identity.source == NGX_HTTP_KLAVIYO_SOURCE_LINK
@@ -654,7 +722,7 @@ ngx_http_klaviyo_track_profile(ngx_http_klaviyo_track_t *t,
         n = 0;
     }
 
-    if (n == 0) {
+    if (n == 0 && !identity.update) {
         ngx_http_klaviyo_track_cookie(t, t->conf->kla_id, &identity.cookie);
 
         if ((klcf->identity & NGX_HTTP_KLAVIYO_IDENTITY_VISITOR)
@@ -1057,7 +1125,6 @@ ngx_http_klaviyo_track_queue(ngx_http_klaviyo_track_t *t,
 {
     ngx_str_t                  json;
     ngx_uint_t                 aged, limits;
-    ngx_http_klaviyo_once_t    once;
     ngx_http_klaviyo_record_t  record;
 
     limits = 0;
@@ -1074,7 +1141,24 @@ ngx_http_klaviyo_track_queue(ngx_http_klaviyo_track_t *t,
         ngx_http_klaviyo_count_n(t->counters, limited, limits);
     }
 
-    if (json.len + NGX_HTTP_KLAVIYO_ENVELOPE > t->account->batch_bytes) {
+    ngx_memzero(&record, sizeof(ngx_http_klaviyo_record_t));
+
+    record.id = ngx_murmur_hash2(event->unique_id.data, event->unique_id.len);
+    record.time = (uint32_t) ngx_max(sec, 0);
+    record.backfill = (uint16_t) aged;
+
+    ngx_http_klaviyo_track_put(t, event, &record, &json);
+}
+
+
+static void
+ngx_http_klaviyo_track_put(ngx_http_klaviyo_track_t *t,
+    ngx_http_klaviyo_event_t *event, ngx_http_klaviyo_record_t *record,
+    ngx_str_t *json)
+{
+    ngx_http_klaviyo_once_t  once;
+
+    if (json->len + NGX_HTTP_KLAVIYO_ENVELOPE > t->account->batch_bytes) {
         ngx_http_klaviyo_track_drop(t, NGX_HTTP_KLAVIYO_DROP_TOO_LARGE);
         return;
     }
@@ -1087,19 +1171,14 @@ ngx_http_klaviyo_track_queue(ngx_http_klaviyo_track_t *t,
         return;
     }
 
-    ngx_memzero(&record, sizeof(ngx_http_klaviyo_record_t));
-
-    record.rule = t->slot;
-    record.id = ngx_murmur_hash2(event->unique_id.data, event->unique_id.len);
-    record.time = (uint32_t) ngx_max(sec, 0);
-    record.backfill = (uint16_t) aged;
+    record->rule = t->slot;
 
     if (t->source == NGX_HTTP_KLAVIYO_SOURCE_NONE) {
-        ngx_http_klaviyo_track_hold(t, event, &record, &json, &once);
+        ngx_http_klaviyo_track_hold(t, event, record, json, &once);
         return;
     }
 
-    switch (ngx_http_klaviyo_ring_put(t->account->ring, &record, &json)) {
+    switch (ngx_http_klaviyo_ring_put(t->account->ring, record, json)) {
 
     case NGX_OK:
         ngx_str_set(&t->candidate->result, "queued");

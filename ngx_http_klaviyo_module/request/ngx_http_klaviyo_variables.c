@@ -209,7 +209,7 @@ ngx_http_klaviyo_result_variable(ngx_http_request_t *r,
 }
 
 
-/* Of the first rule that counts; it may be asked for before the log phase. */
+/* Of the first rule for events that counts; maybe before the log phase. */
 
 static ngx_int_t
 ngx_http_klaviyo_event_id_variable(ngx_http_request_t *r,
@@ -230,7 +230,8 @@ ngx_http_klaviyo_event_id_variable(ngx_http_request_t *r,
     }
 
     for (candidate = ctx->candidates; candidate; candidate = candidate->next) {
-        if (!candidate->rule->remember
+        if (candidate->rule->lane == NGX_HTTP_KLAVIYO_EVENTS
+            && !candidate->rule->remember
             && ngx_http_klaviyo_rule_counts(ctx, candidate->rule))
         {
             break;

@@ -47,8 +47,8 @@ use Test::Nginx::Klaviyo::Upstream ();
 
 my $json = Cpanel::JSON::XS->new->utf8->canonical->allow_nonref;
 my %blocks = map { $_ => 1 } 'nginx', 'nginx frame', 'http request',
-    'nginx invalid', 'http response', 'json event', 'text result',
-    'text error';
+    'nginx invalid', 'http response', 'json event', 'json profile',
+    'json subscription', 'text result', 'text error';
 
 sub new {
     my ($class, $file) = @_;
@@ -96,6 +96,9 @@ sub read {
 
         } elsif ($info eq 'json event') {
             push @{$group->{events}}, $text;
+
+        } elsif ($info eq 'json profile' || $info eq 'json subscription') {
+            push @{$group->{updates}}, [ $info =~ s/json //r, $text ];
 
         } else {
             $group->{result} = $text =~ s/\s+\z//r;
@@ -261,7 +264,7 @@ sub refused {
     my ($t) = @_;
 
     Test::More::is(join("\n", map { $json->encode($_->{errors} || []) }
-        grep { $_->{status} != 202 } $t->klaviyo()->requests()), '',
+        grep { $_->{status} !~ /\A2/ } $t->klaviyo()->requests()), '',
         'Klaviyo refuses nothing');
 }
 
@@ -408,10 +411,13 @@ sub judge {
     my %results = $t->read_file('results.log') =~ /^(\d+) (.*)$/mg;
     my $whole = $example->{texts}[0] =~ /^load_module /m;
     my @got = events($t, $bodies, $whole ? undef : $example->{account});
+    my %updates;
 
     for my $group (@{$example->{groups}}) {
         my @expected = map { read_event($_, $group->{at}) } @{$group->{events}};
-        my $result = $group->{result} // join ',', ('queued') x !!@expected;
+        my @updates = @{$group->{updates} || []};
+        my $result = $group->{result} // join ',', ('queued') x !!@expected,
+            ('queued') x @updates;
 
         Test::More::is($results{$group->{n}}, $result,
             "$group->{at}: the result");
@@ -419,6 +425,14 @@ sub judge {
         for my $expected (@expected) {
             Test::More::is(told(taken(\@got, $expected), $expected),
                 told($expected, $expected), "$group->{at}: the event");
+        }
+
+        for my $update (@updates) {
+            my ($lane, $text) = @$update;
+
+            Test::More::is(updated($t, \%updates, $lane, $example->{account}),
+                $json->encode($json->decode($text)),
+                "$group->{at}: the $lane");
         }
     }
 
@@ -436,6 +450,23 @@ sub taken {
               0 .. $#$got;
 
     return defined $i ? splice @$got, $i, 1 : undef;
+}
+
+
+# The next profile update or subscription of the account.
+
+sub updated {
+    my ($t, $seen, $lane, $account) = @_;
+    my $k = $t->klaviyo();
+    my %key = map { $_->{n} => $_->{headers}{authorization} } $k->requests();
+    my @got = grep { $key{$_->{request}} =~ /_$account\z/ }
+        $lane eq 'profile' ? $k->profiles() : $k->subscriptions();
+    my $got = $got[$seen->{$lane}++] or return 'none';
+    my %told = (%{$got->{attributes}}, %{$got->{job} || {}});
+
+    $told{id} = $got->{id} if defined $got->{id};
+
+    return $json->encode(\%told);
 }
 
 
