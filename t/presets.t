@@ -20,20 +20,29 @@ use Test::Nginx::Klaviyo::Visits;
 
 ###############################################################################
 
-# The folder of the visits, the preset, its file of orders, further options.
+# The folder of the visits, the preset, its file of orders, further options.  In
+# the visits there are ana and cara, who consent, and others, who are asked and
+# don't.
 
 my @shops = (
-    [ 'hydrogen', 'presets/hydrogen.conf' ],
-    [ 'next-commerce', 'presets/next-commerce.conf' ],
+    [ 'hydrogen', 'presets/hydrogen.conf', undef,
+      server => 'klaviyo_visitor $cookie_cart | urldecode | split ? 0;' ],
+    [ 'next-commerce', 'presets/next-commerce.conf', undef,
+      server => 'klaviyo_visitor $cookie_cartid | urldecode;' ],
     [ 'shopify-orders', 'presets/shopify-orders.conf' ],
     [ 'medusa', 'presets/medusa.conf', 'presets/medusa-orders.conf' ],
     [ 'saleor', 'presets/saleor.conf', 'presets/saleor-orders.conf' ],
-    [ 'magento', 'presets/magento.conf', 'presets/magento-orders.conf' ],
+    [ 'magento', 'presets/magento.conf', 'presets/magento-orders.conf',
+      server => 'klaviyo_visitor $cookie_sid;' ],
     [ 'woocommerce', 'presets/woocommerce.conf',
-      'presets/woocommerce-orders.conf' ],
-    [ 'generic-rest', 'generic-rest.conf' ],
-    [ 'generic-cookies', 'generic-cookies.conf' ],
-    [ 'generic-jsonld', 'generic-jsonld.conf' ],
+      'presets/woocommerce-orders.conf',
+      server => 'klaviyo_visitor $cookie_sid;' ],
+    [ 'generic-rest', 'generic-rest.conf', undef,
+      server => 'klaviyo_visitor $cookie_sid;' ],
+    [ 'generic-cookies', 'generic-cookies.conf', undef,
+      server => 'klaviyo_visitor $cookie_sid;' ],
+    [ 'generic-jsonld', 'generic-jsonld.conf', undef,
+      server => 'klaviyo_visitor $cookie_sid;' ],
 );
 
 my $robot = 'Mozilla/5.0 (compatible; Googlebot/2.1;'
@@ -48,9 +57,7 @@ for my $shop (@shops) {
 
     visits($folder, %opt, headers => { 'User-Agent' => $robot })
         ->none('of robots');
-    visits($folder, %opt, http => ($opt{http} // '')
-        . ' klaviyo_consent $cookie_consent = yes;')
-        ->none('without consent');
+    visits($folder, %opt, consent => qr/ana|cara/)->judge();
 
     visits($folder, %opt, include => [ $preset ])
         ->none('without the file of orders', qr/Order/) if $orders;

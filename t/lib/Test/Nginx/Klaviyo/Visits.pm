@@ -83,8 +83,9 @@ my %address = map { $_ => 's' } qw(FirstName LastName Address1 Address2 City
     RegionCode CountryCode Zip Phone);
 
 # Options: include: files of conf.examples; http, server: further lines there;
-# headers => { NAME => TEXT } for requests that don't say it themselves; only: a
-# pattern of the files' names.
+# headers => { NAME => TEXT } for requests that don't say it themselves;
+# consent: a pattern of the visits whose visitors agree, the others are asked and
+# don't; without it nobody is asked.
 
 sub new {
     my ($class, $folder, %opt) = @_;
@@ -93,8 +94,9 @@ sub new {
     my @visits;
 
     for my $file (sort glob "$root/t/fixtures/$folder/*.http") {
-        next if $opt{only} && $file !~ $opt{only};
         push @visits, [ steps($file) ];
+        $_->{agrees} = !$opt{consent} || basename($file) =~ $opt{consent}
+            for @{$visits[-1]};
     }
 
     while (@visits = grep { @$_ } @visits) {
@@ -174,8 +176,10 @@ sub encoded {
 
 sub config {
     my ($self) = @_;
-    my $include = join '', map { "        include $root/conf.examples/$_;\n" }
+    my @include = map { "include $root/conf.examples/$_;\n" }
         @{$self->{include}};
+    my $http = join '', grep { of_http($_) } @include;
+    my $server = join '', grep { !of_http($_) } @include;
 
     return <<"EOC";
 %%GLOBALS%%
@@ -193,6 +197,8 @@ http {
 
     klaviyo_property  "step"  \$http_x_step;
     ${\($self->{http} // '')}
+    $http
+    ${\($self->{consent} ? 'klaviyo_consent $http_x_consent = yes;' : '')}
 
     server {
         listen       127.0.0.1:%%PORT_0%%;
@@ -200,7 +206,7 @@ http {
         access_log   %%TESTDIR%%/results.log results;
 
         ${\($self->{server} // '')}
-$include
+        $server
         location / {
             proxy_pass  http://127.0.0.1:%%PORT_1%%/raw/\$http_x_step;
         }
@@ -208,6 +214,10 @@ $include
 }
 EOC
 }
+
+
+# of shops whose API has a server of its own
+sub of_http { return $_[0] =~ m{/(?:medusa|saleor)} }
 
 
 # What "nginx -t" says of the configuration; one test.
@@ -292,7 +302,9 @@ sub send {
 
     my $answer = $t->request($method, $uri,
         defined $body ? (body => $body) : (),
-        headers => { %{$self->{headers} || {}}, %headers, 'X-Step' => $n });
+        headers => { %{$self->{headers} || {}}, %headers, 'X-Step' => $n,
+            'X-Consent' => own_calls($step) ? undef
+                           : $step->{agrees} ? 'yes' : 'no' });
 
     my ($status) = @{$step->{answer}{head} || [ 200 ]};
 
@@ -309,7 +321,7 @@ sub judge {
 
     for my $n (0 .. $#{$self->{steps}}) {
         my $step = $self->{steps}[$n];
-        my @expected = map { line($_->{metric}, $_->{who}, $_->{value},
+        my @expected = !$step->{agrees} ? () : map { line($_->{metric}, $_->{who}, $_->{value},
             defined $_->{id} ? $_->{id} : '-',
             $json->decode($_->{body} // '{}')) } @{$step->{events}};
         my %ids = map { $_->{metric} => $_->{id} } @{$step->{events}};
@@ -319,11 +331,14 @@ sub judge {
             defined $ids{$_->{metric}} ? $_->{unique_id} : '-',
             $_->{properties}) } @{$self->{events}{$n} || []};
 
-        unshift @expected, $step->{result} if defined $step->{result};
-        unshift @got, $self->{results}{$n} // '' if defined $step->{result};
+        if (defined $step->{result} && $step->{agrees}) {
+            unshift @expected, $step->{result};
+            unshift @got, $self->{results}{$n} // '';
+        }
 
         Test::More::is(join("\n", sort @got), join("\n", sort @expected),
-            "$self->{folder}, $step->{name}");
+            "$self->{folder}, $step->{name}"
+            . ($self->{consent} ? ', with consent' : ''));
     }
 
     $self->documented();
