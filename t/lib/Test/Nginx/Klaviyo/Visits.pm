@@ -26,6 +26,8 @@ package Test::Nginx::Klaviyo::Visits;
 #   {"AddedItemProductID": "1"}   an event: profile, value, unique_id ("-": not
 #                                 there; may be left out at the end), properties
 #   ! skipped:prefetch            $klaviyo_result
+#   * unasked                     its events come only where nobody is asked for
+#                                 consent
 #
 # Lines with "# " are comments.  In what is sent <<kla:ID>> is the cookie of
 # klaviyo.js, <<base64:...>>, <<jwt:...>> and <<url:...>> are encoded.
@@ -96,7 +98,7 @@ sub new {
     for my $file (sort glob "$root/t/fixtures/$folder/*.http") {
         push @visits, [ steps($file) ];
         $_->{agrees} = !$opt{consent} || basename($file) =~ $opt{consent}
-            for @{$visits[-1]};
+            && !($opt{consent} && $_->{unasked}) for @{$visits[-1]};
     }
 
     while (@visits = grep { @$_ } @visits) {
@@ -132,6 +134,9 @@ sub steps {
         } elsif ($line =~ /^([?+]) ([^=]*)=(.*)/) {
             push @{$step->{request}{$1}}, join '=', map { encoded($_) } $2,
                 expanded($3);
+
+        } elsif ($line =~ /^\* unasked/) {
+            $step->{unasked} = 1;
 
         } elsif ($line =~ /^!(?: (.*))?$/) {
             $step->{result} = $1 // '-';
