@@ -86,8 +86,8 @@ my %address = map { $_ => 's' } qw(FirstName LastName Address1 Address2 City
 
 # Options: include: files of conf.examples; http, server: further lines there;
 # headers => { NAME => TEXT } for requests that don't say it themselves;
-# consent: a pattern of the visits whose visitors agree, the others are asked and
-# don't; without it nobody is asked.
+# consent: a pattern of the visits whose visitors agree; the others are asked
+# and don't; without it nobody is asked.
 
 sub new {
     my ($class, $folder, %opt) = @_;
@@ -162,7 +162,8 @@ sub expanded {
 
     $text =~ s/<<kla:(.*?)>>/encode_base64("{\"\$exchange_id\":\"$1\"}", '')/ge;
     $text =~ s/<<base64:(.*?)>>/encode_base64($1, '')/ge;
-    $text =~ s/<<jwt:(.*?)>>/join '.', map { encode_base64url($_) } '{"alg":"HS256"}', $1, 'signature'/ge;
+    $text =~ s/<<jwt:(.*?)>>/join '.', map { encode_base64url($_) }
+               '{"alg":"HS256"}', $1, 'signature'/gex;
     $text =~ s/<<url:(.*?)>>/encoded($1)/ge;
 
     return $text;
@@ -326,9 +327,10 @@ sub judge {
 
     for my $n (0 .. $#{$self->{steps}}) {
         my $step = $self->{steps}[$n];
-        my @expected = !$step->{agrees} ? () : map { line($_->{metric}, $_->{who}, $_->{value},
+        my @expected = map { line($_->{metric}, $_->{who}, $_->{value},
             defined $_->{id} ? $_->{id} : '-',
-            $json->decode($_->{body} // '{}')) } @{$step->{events}};
+            $json->decode($_->{body} // '{}')) }
+            $step->{agrees} ? @{$step->{events}} : ();
         my %ids = map { $_->{metric} => $_->{id} } @{$step->{events}};
 
         my @got = map { line($_->{metric}, $_->{who}, join(' ', grep
