@@ -128,6 +128,10 @@ sub valid {
 
     $t->write_file('klaviyo.key', "pk_0123456789\n");
 
+    mkdir $t->dir() . '/klaviyo';
+    symlink "$root/conf.examples/presets", $t->dir() . '/klaviyo/presets'
+        or die "symlink: $!\n";
+
     for my $example (@all) {
         my ($code, $out) = $t->test_config(config($example->{text}));
 
