@@ -147,8 +147,9 @@ ngx_http_klaviyo_backlog_directive(ngx_conf_t *cf, ngx_command_t *cmd,
         || n <= 0 || n > NGX_HTTP_KLAVIYO_MEMORY_PIECES)
     {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid value \"%V\" in \"%V\", it must be \"off\" "
-                           "or 1 to %d and a time", &value[1], &cmd->name,
+                           "invalid value \"%V\" in \"%V\", it must be "
+                           "\"off\" or 1 to %d and a time", &value[1],
+                           &cmd->name,
                            NGX_HTTP_KLAVIYO_MEMORY_PIECES);
         return NGX_CONF_ERROR;
     }

@@ -320,7 +320,8 @@ sub order {
 
     my $counters = $table->counters($n);
 
-    is_deeply($counters->{skipped}, { limit => 0, empty => 0,
+    is_deeply($counters->{skipped}, { (map { $_ => 0 }
+        qw(limit empty unconfirmed repeated held)),
         map { $_->[0] => 1 } @reasons[0 .. $#reasons - 1] },
         'each is counted once');
     is("$counters->{seen} " . ($counters->{sent} + $counters->{queued}), '10 1',
