@@ -210,7 +210,11 @@ fuzz_copy(fuzz_t *f, ngx_str_t *src)
     dst.data = ngx_pnalloc(f->pool, src->len);
     assert_non_null(dst.data);
 
-    ngx_memcpy(dst.data, src->data, src->len);
+    /* nothing may have no address either */
+
+    if (src->len) {
+        ngx_memcpy(dst.data, src->data, src->len);
+    }
 
     return dst;
 }
