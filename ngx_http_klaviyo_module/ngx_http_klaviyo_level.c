@@ -55,6 +55,7 @@ ngx_http_klaviyo_create_loc_conf(ngx_conf_t *cf)
     klcf->cookie = NGX_CONF_UNSET_PTR;
     klcf->kx = NGX_CONF_UNSET_UINT;
     klcf->backlog = NGX_CONF_UNSET_UINT;
+    klcf->explain = NGX_CONF_UNSET_PTR;
     klcf->identifiers = NGX_CONF_UNSET;
     klcf->identity = NGX_CONF_UNSET_UINT;
     klcf->ignore = NGX_CONF_UNSET_UINT;
@@ -87,6 +88,7 @@ ngx_http_klaviyo_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_http_klaviyo_merge_visitor(prev, conf);
 
+    ngx_conf_merge_ptr_value(conf->explain, prev->explain, NULL);
     ngx_conf_merge_value(conf->identifiers, prev->identifiers, 0);
     ngx_conf_merge_uint_value(conf->identity, prev->identity,
                               NGX_HTTP_KLAVIYO_IDENTITY_ALL);

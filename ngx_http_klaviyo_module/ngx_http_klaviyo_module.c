@@ -51,6 +51,8 @@ static char *ngx_http_klaviyo_ignore(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_klaviyo_tail(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_http_klaviyo_explain(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 
 static void *ngx_http_klaviyo_create_main_conf(ngx_conf_t *cf);
 static char *ngx_http_klaviyo_init_main_conf(ngx_conf_t *cf, void *conf);
@@ -60,6 +62,8 @@ static ngx_int_t ngx_http_klaviyo_postconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_klaviyo_init_zones(ngx_conf_t *cf,
     ngx_http_klaviyo_main_conf_t *kmcf);
 static ngx_int_t ngx_http_klaviyo_init_tail(ngx_conf_t *cf,
+    ngx_http_klaviyo_main_conf_t *kmcf);
+static ngx_int_t ngx_http_klaviyo_init_stories(ngx_conf_t *cf,
     ngx_http_klaviyo_main_conf_t *kmcf);
 static ngx_int_t ngx_http_klaviyo_init_memory(ngx_conf_t *cf,
     ngx_http_klaviyo_main_conf_t *kmcf);
@@ -133,6 +137,13 @@ static ngx_command_t  ngx_http_klaviyo_commands[] = {
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_http_klaviyo_tail,
       NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("klaviyo_explain"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_CONF_TAKE12,
+      ngx_http_klaviyo_explain,
+      NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
@@ -435,6 +446,38 @@ ngx_http_klaviyo_tail(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     kmcf->tail_size = size;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_klaviyo_explain(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_klaviyo_loc_conf_t *klcf = conf;
+
+    char                          *rv;
+    ngx_http_klaviyo_main_conf_t  *kmcf;
+
+    if (klcf->explain != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    rv = ngx_http_klaviyo_secret_parse(cf, &klcf->explain);
+
+    if (rv != NGX_CONF_OK || klcf->explain == NULL) {
+        return rv;
+    }
+
+    kmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_klaviyo_module);
+
+    if (kmcf->stories == NULL) {
+        kmcf->stories = ngx_pcalloc(cf->pool,
+                                    sizeof(ngx_http_klaviyo_stories_t));
+        if (kmcf->stories == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
 
     return NGX_CONF_OK;
 }
@@ -746,7 +789,7 @@ ngx_http_klaviyo_create_main_conf(ngx_conf_t *cf)
      *
      *     kmcf->control = NULL;
      *     kmcf->needs = 0;
-     *     kmcf->tail = NULL;
+     *     kmcf->tail, stories = NULL;
      *     kmcf->memory = NULL;
      *     kmcf->remembers = 0;
      *     kmcf->spool = NULL;
@@ -909,7 +952,13 @@ ngx_http_klaviyo_init_zones(ngx_conf_t *cf, ngx_http_klaviyo_main_conf_t *kmcf)
         account[i]->ring->control = kmcf->control;
     }
 
-    return kmcf->tail_size ? ngx_http_klaviyo_init_tail(cf, kmcf) : NGX_OK;
+    if (kmcf->tail_size
+        && ngx_http_klaviyo_init_tail(cf, kmcf) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return kmcf->stories ? ngx_http_klaviyo_init_stories(cf, kmcf) : NGX_OK;
 }
 
 
@@ -934,6 +983,28 @@ ngx_http_klaviyo_init_tail(ngx_conf_t *cf, ngx_http_klaviyo_main_conf_t *kmcf)
 
     zone->init = ngx_http_klaviyo_tail_init_zone;
     zone->data = kmcf->tail;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_klaviyo_init_stories(ngx_conf_t *cf,
+    ngx_http_klaviyo_main_conf_t *kmcf)
+{
+    ngx_str_t        name;
+    ngx_shm_zone_t  *zone;
+
+    ngx_str_set(&name, NGX_HTTP_KLAVIYO_STORIES_NAME);
+
+    zone = ngx_shared_memory_add(cf, &name, NGX_HTTP_KLAVIYO_STORIES_SIZE,
+                                 &ngx_http_klaviyo_module);
+    if (zone == NULL) {
+        return NGX_ERROR;
+    }
+
+    zone->init = ngx_http_klaviyo_stories_init_zone;
+    zone->data = kmcf->stories;
 
     return NGX_OK;
 }

@@ -18,6 +18,8 @@
 #include "ngx_http_klaviyo_account.h"
 #include "ngx_http_klaviyo_memory.h"
 #include "ngx_http_klaviyo_rule.h"
+#include "ngx_http_klaviyo_secret.h"
+#include "ngx_http_klaviyo_stories.h"
 #include "ngx_http_klaviyo_tail.h"
 
 
@@ -40,6 +42,7 @@ typedef struct {
     size_t                               memory_size;
     ngx_uint_t                           remembers;   /* somebody does */
     ngx_uint_t                           cookies;  /* klaviyo_visitor_cookie */
+    ngx_http_klaviyo_stories_t          *stories;  /* NULL: nobody may ask */
     ngx_path_t                          *spool;
     ngx_str_t                            rings;    /* of rings, as files are;
                                                       empty: they aren't */
@@ -95,6 +98,7 @@ struct ngx_http_klaviyo_loc_conf_s {
     ngx_uint_t                           kx;       /* 1: confirm */
     ngx_uint_t                           backlog;  /* events; 0: off */
     time_t                               backlog_ttl;
+    ngx_http_klaviyo_secret_t           *explain;  /* NULL: off */
     ngx_flag_t                           identifiers;   /* 1: all */
     ngx_uint_t                           identity;   /* rungs */
     ngx_uint_t                           ignore;

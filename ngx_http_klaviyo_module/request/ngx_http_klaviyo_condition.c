@@ -10,6 +10,7 @@
 
 #include "ngx_http_klaviyo_rule.h"
 #include "ngx_http_klaviyo_decimal.h"
+#include "ngx_http_klaviyo_explain.h"
 
 
 static ngx_int_t ngx_http_klaviyo_condition_text(
@@ -214,15 +215,23 @@ ngx_int_t
 ngx_http_klaviyo_condition_eval(ngx_http_klaviyo_eval_t *eval,
     ngx_http_klaviyo_condition_t *c)
 {
+    ngx_int_t                rc;
     ngx_http_klaviyo_data_t  data;
 
     if (c->any) {
-        return ngx_http_klaviyo_condition_any(eval, c->any);
+        rc = ngx_http_klaviyo_condition_any(eval, c->any);
+
+    } else {
+        ngx_http_klaviyo_value_eval(eval, &c->value, &data);
+
+        rc = ngx_http_klaviyo_condition_judge(c, &data);
     }
 
-    ngx_http_klaviyo_value_eval(eval, &c->value, &data);
+    if (eval->explain) {
+        ngx_http_klaviyo_explain_condition(eval->explain, c, rc);
+    }
 
-    return ngx_http_klaviyo_condition_judge(c, &data);
+    return rc;
 }
 
 

@@ -11,6 +11,7 @@
 
 #include "ngx_http_klaviyo_remember.h"
 #include "ngx_http_klaviyo_decode.h"
+#include "ngx_http_klaviyo_explain.h"
 
 
 static ngx_http_klaviyo_said_e ngx_http_klaviyo_eval_said(
@@ -44,11 +45,16 @@ void
 ngx_http_klaviyo_value_eval(ngx_http_klaviyo_eval_t *eval,
     ngx_http_klaviyo_value_t *value, ngx_http_klaviyo_data_t *data)
 {
+    json_t                   *steps;
     ngx_uint_t                i, n;
     ngx_http_klaviyo_arg_t    args[NGX_HTTP_KLAVIYO_FILTER_ARGS];
     ngx_http_klaviyo_step_t  *step;
 
     ngx_http_klaviyo_value_input(eval, value, data);
+
+    steps = eval->explain
+            ? ngx_http_klaviyo_explain_value(eval->explain, value, data)
+            : NULL;
 
     if (value->steps == NULL) {
         return;
@@ -74,6 +80,11 @@ ngx_http_klaviyo_value_eval(ngx_http_klaviyo_eval_t *eval,
 
         ngx_http_klaviyo_filter_run(eval->arena, step[i].filter, data, args,
                                     step[i].nargs);
+
+        if (steps) {
+            ngx_http_klaviyo_explain_step(eval->explain, steps,
+                                          step[i].filter, data);
+        }
     }
 }
 

@@ -10,6 +10,8 @@
 
 
 #include "ngx_http_klaviyo_request.h"
+#include "ngx_http_klaviyo_explain.h"
+#include "ngx_http_klaviyo_secret.h"
 #include "ngx_http_klaviyo_visit.h"
 
 
@@ -43,12 +45,20 @@ ngx_http_klaviyo_match_handler(ngx_http_request_t *r)
 
     klcf = ngx_http_get_module_loc_conf(r, ngx_http_klaviyo_module);
 
-    if (klcf->index == NULL && !klcf->visited) {
+    if (klcf->index == NULL && !klcf->visited && klcf->explain == NULL) {
         return NGX_DECLINED;
     }
 
     match.request = r;
     match.ctx = NULL;
+
+    if (klcf->explain && ngx_http_klaviyo_secret_check(r, klcf->explain)) {
+        match.ctx = ngx_http_klaviyo_create_ctx(r);
+
+        if (match.ctx) {
+            ngx_http_klaviyo_explain_begin(match.ctx, klcf->explain->full);
+        }
+    }
 
     if (klcf->index
         && ngx_http_klaviyo_index_match(klcf->index, r->method, &r->uri,
@@ -348,6 +358,10 @@ ngx_http_klaviyo_log_handler(ngx_http_request_t *r)
     }
 
     ngx_http_klaviyo_visit_finish(ctx);
+
+    if (ctx->explain) {
+        ngx_http_klaviyo_explain_end(ctx->explain);
+    }
 
     ngx_http_klaviyo_scope_leave(ctx, &scope);
 

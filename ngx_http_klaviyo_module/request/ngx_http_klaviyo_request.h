@@ -54,6 +54,7 @@ struct ngx_http_klaviyo_ctx_s {
     ngx_http_klaviyo_content_t          *content;  /* if a rule wants it */
     ngx_http_klaviyo_visit_t            *visits;   /* one per account */
     ngx_http_klaviyo_recall_t           *recalls;  /* facts, so far */
+    ngx_http_klaviyo_explain_t          *explain;  /* if the visitor may ask */
 
     /* as they came */
     ngx_str_t                            uri;

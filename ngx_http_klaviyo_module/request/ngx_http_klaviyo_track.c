@@ -11,6 +11,7 @@
 
 
 #include "ngx_http_klaviyo_backlog.h"
+#include "ngx_http_klaviyo_explain.h"
 #include "ngx_http_klaviyo_identify.h"
 #include "ngx_http_klaviyo_once.h"
 #include "ngx_http_klaviyo_remember.h"
@@ -236,6 +237,10 @@ ngx_http_klaviyo_track_limits(ngx_http_klaviyo_track_t *t, ngx_uint_t limits)
 
     if (limits) {
         ngx_http_klaviyo_count_n(t->counters, limited, limits);
+
+        if (t->ctx->explain) {
+            ngx_http_klaviyo_explain_limits(t->ctx->explain, limits);
+        }
     }
 }
 
@@ -270,6 +275,11 @@ ngx_http_klaviyo_track_start(ngx_http_klaviyo_track_t *t,
     t->eval.names = rule->names.elts;
     t->eval.nslots = rule->names.nelts;
     t->eval.slots = slots;
+    t->eval.explain = ctx->explain;
+
+    if (ctx->explain) {
+        ngx_http_klaviyo_explain_rule(ctx->explain, candidate, t->account);
+    }
 
     if (slots || t->eval.nslots == 0) {
         return NGX_OK;
@@ -373,6 +383,10 @@ ngx_http_klaviyo_track_element(ngx_http_klaviyo_track_t *t)
 
     if (reason == NGX_DECLINED) {
         reason = ngx_http_klaviyo_track_verdict(t);
+
+        if (t->ctx->explain) {
+            ngx_http_klaviyo_explain_verdict(t->ctx->explain, reason);
+        }
     }
 
     if (reason != NGX_DECLINED) {
@@ -583,7 +597,7 @@ ngx_http_klaviyo_track_skip(ngx_http_klaviyo_track_t *t, ngx_uint_t reason)
     ngx_http_klaviyo_track_result(t, "skipped:",
                                   &ngx_http_klaviyo_skip_names[reason]);
 
-    if (t->conf->tail) {
+    if (t->conf->tail || t->ctx->explain) {
         ngx_http_klaviyo_track_watch(t, "skipped",
                                      &ngx_http_klaviyo_skip_names[reason],
                                      NULL);
@@ -613,7 +627,7 @@ ngx_http_klaviyo_track_dropped(ngx_http_klaviyo_track_t *t, ngx_uint_t reason)
     ngx_http_klaviyo_track_result(t, "dropped:",
                                   &ngx_http_klaviyo_drop_names[reason]);
 
-    if (t->conf->tail) {
+    if (t->conf->tail || t->ctx->explain) {
         ngx_http_klaviyo_track_watch(t, "dropped",
                                      &ngx_http_klaviyo_drop_names[reason],
                                      NULL);
@@ -643,7 +657,13 @@ ngx_http_klaviyo_track_watch(ngx_http_klaviyo_track_t *t, char *outcome,
     watch.reason = reason;
     watch.event = event;
 
-    ngx_http_klaviyo_watch(t->conf->tail, &watch);
+    if (t->conf->tail) {
+        ngx_http_klaviyo_watch(t->conf->tail, &watch);
+    }
+
+    if (t->ctx->explain) {
+        ngx_http_klaviyo_explain_outcome(t->ctx->explain, &watch);
+    }
 }
 
 
@@ -736,6 +756,11 @@ ngx_http_klaviyo_track_profile(ngx_http_klaviyo_track_t *t,
     }
 
     t->source = n ? identity.source : NGX_HTTP_KLAVIYO_SOURCE_NONE;
+
+    if (t->ctx->explain) {
+        ngx_http_klaviyo_explain_identity(t->ctx->explain, &identity, member,
+                                          n);
+    }
 
     configured = identity.nconfigured;
 
@@ -1141,6 +1166,10 @@ ngx_http_klaviyo_track_queue(ngx_http_klaviyo_track_t *t,
         ngx_http_klaviyo_count_n(t->counters, limited, limits);
     }
 
+    if (t->ctx->explain) {
+        ngx_http_klaviyo_explain_limits(t->ctx->explain, limits);
+    }
+
     ngx_memzero(&record, sizeof(ngx_http_klaviyo_record_t));
 
     record.id = ngx_murmur_hash2(event->unique_id.data, event->unique_id.len);
@@ -1157,6 +1186,10 @@ ngx_http_klaviyo_track_put(ngx_http_klaviyo_track_t *t,
     ngx_str_t *json)
 {
     ngx_http_klaviyo_once_t  once;
+
+    if (t->ctx->explain) {
+        ngx_http_klaviyo_explain_event(t->ctx->explain, json);
+    }
 
     if (json->len + NGX_HTTP_KLAVIYO_ENVELOPE > t->account->batch_bytes) {
         ngx_http_klaviyo_track_drop(t, NGX_HTTP_KLAVIYO_DROP_TOO_LARGE);
@@ -1191,7 +1224,7 @@ ngx_http_klaviyo_track_put(ngx_http_klaviyo_track_t *t,
 
         ngx_http_klaviyo_control_wake(t->conf->control);
 
-        if (t->conf->tail) {
+        if (t->conf->tail || t->ctx->explain) {
             ngx_http_klaviyo_track_watch(t, "queued", NULL, event);
         }
 

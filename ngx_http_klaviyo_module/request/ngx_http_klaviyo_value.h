@@ -33,6 +33,7 @@
 
 typedef struct ngx_http_klaviyo_ctx_s  ngx_http_klaviyo_ctx_t;
 typedef struct ngx_http_klaviyo_eval_s  ngx_http_klaviyo_eval_t;
+typedef struct ngx_http_klaviyo_explain_s  ngx_http_klaviyo_explain_t;
 
 
 /* where something stands in the configuration, and its words there */
@@ -191,6 +192,8 @@ struct ngx_http_klaviyo_eval_s {
 
     ngx_http_klaviyo_frame_t            *frame;    /* innermost */
     ngx_http_klaviyo_frame_t            *each;     /* innermost of each */
+
+    ngx_http_klaviyo_explain_t          *explain;  /* NULL: nobody asks */
 };
 
 

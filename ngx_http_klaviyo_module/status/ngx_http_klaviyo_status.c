@@ -113,10 +113,13 @@ static ngx_int_t
 ngx_http_klaviyo_status_handler(ngx_http_request_t *r)
 {
     ngx_int_t                      rc;
+    ngx_str_t                      id;
     ngx_http_klaviyo_view_t       *view;
     ngx_http_klaviyo_format_t     *format;
     ngx_http_klaviyo_output_t      out;
     ngx_http_klaviyo_main_conf_t  *kmcf;
+
+    static u_char  explain[] = "explain";
 
     if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
         return NGX_HTTP_NOT_ALLOWED;
@@ -126,6 +129,10 @@ ngx_http_klaviyo_status_handler(ngx_http_request_t *r)
 
     if (rc != NGX_OK) {
         return rc;
+    }
+
+    if (ngx_http_arg(r, explain, sizeof(explain) - 1, &id) == NGX_OK) {
+        return ngx_http_klaviyo_status_explain(r, &id);
     }
 
     format = ngx_http_klaviyo_status_format(r);

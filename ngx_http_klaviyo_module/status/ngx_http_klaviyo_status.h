@@ -39,6 +39,14 @@ ngx_int_t ngx_http_klaviyo_status_tail(ngx_http_klaviyo_view_t *view,
 
 
 /*
+ * ?explain=ID: sends the story that klaviyo_explain has kept under this id, to
+ * who sends the secret.  In a worker.
+ */
+ngx_int_t ngx_http_klaviyo_status_explain(ngx_http_request_t *r,
+    ngx_str_t *id);
+
+
+/*
  * Which of "forms" the header Accept asks for: "types" are their media types,
  * lowercase, the first one for "any" and for what isn't understood.  "best" and
  * "weight" are kept between the lines of a request that has several; set them
