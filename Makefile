@@ -3,8 +3,8 @@
 
 # make            builds build/ngx_http_klaviyo_module.so for Debian's nginx
 # make NGX_SRC=PATH  the same for an unpacked nginx of nginx.org
-# make install    copies it to MODULESDIR and klaviyo-deadletters to BINDIR, below
-#                 DESTDIR
+# make install    copies it to MODULESDIR, klaviyo-deadletters and klaviyo-explain
+#                 to BINDIR, below DESTDIR
 # make deps       installs the Debian packages that are missing
 # make test       deps, the style, then t/*.t: unit tests, fuzz targets, nginx
 # make unit       the unit tests alone (ASan, UBSan)
@@ -132,7 +132,8 @@ install:	modules
 	install -d $(DESTDIR)$(MODULESDIR)
 	install -m 644 $(SO) $(DESTDIR)$(MODULESDIR)/$(MODULE).so
 	install -d $(DESTDIR)$(BINDIR)
-	install -m 755 util/klaviyo-deadletters $(DESTDIR)$(BINDIR)
+	install -m 755 util/klaviyo-deadletters util/klaviyo-explain \
+		$(DESTDIR)$(BINDIR)
 
 
 # The unit tests: each t/unit/NAME_test.c with what it needs of the module and

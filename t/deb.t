@@ -46,6 +46,7 @@ like($files, qr! \.\Q$_\E(?:\.gz)?\n!, $_)
     for $MODULE, '/usr/share/nginx/modules-available/mod-http-klaviyo.conf',
         '/usr/bin/klaviyo-deadletters',
         '/usr/share/man/man1/klaviyo-deadletters.1',
+        '/usr/bin/klaviyo-explain', '/usr/share/man/man1/klaviyo-explain.1',
         "/usr/share/doc/$PACKAGE/README.md",
         "/usr/share/doc/$PACKAGE/examples/demo.conf",
         "/usr/share/doc/$PACKAGE/copyright";
