@@ -32,6 +32,9 @@ for my $file (grep { !m{/(?:tutorial|cookbook|shops)\.md\z} }
 ok(@all >= 10, 'there are examples');
 
 valid();
+log_lines();
+capacity();
+links();
 cart();
 consent();
 product();
@@ -127,6 +130,7 @@ sub valid {
     my $t = Test::Nginx::Klaviyo->new();
 
     $t->write_file('klaviyo.key', "pk_0123456789\n");
+    $t->write_file('shoes.key', "pk_9876543210\n");
 
     mkdir $t->dir() . '/klaviyo';
     symlink "$root/conf.examples/presets", $t->dir() . '/klaviyo/presets'
@@ -146,6 +150,133 @@ sub valid {
         is(join("\n", grep { /\[warn\]/
             && !/readable by everyone|"klaviyo_except"/ } split /\n/, $out),
             '', "$name, no warnings");
+    }
+}
+
+###############################################################################
+
+sub slurp {
+    my ($file) = @_;
+
+    open my $in, '<', $file or die "open $file: $!\n";
+    local $/;
+
+    return scalar <$in>;
+}
+
+
+# What is quoted of the log and of the status page's sentence is in the code, in
+# pieces between what differs each time.
+
+sub log_lines {
+    my @code = map { /"((?:[^"\\\n]|\\.)*)"/g }
+        map { slurp($_) =~ s/"\s*\n\s*"//gr }
+        glob("$root/ngx_http_klaviyo_module/{,*/}*.c");
+    my $code = join "\n", map { s/\\(["\\])/$1/gr } @code;
+    my $n = 0;
+
+    for my $name (qw(operations troubleshooting going-live)) {
+        my $page = slurp("$root/docs/$name.md") =~ s/\n(?=\S)/ /gr;
+
+        while ($page =~ /`((?:\[\w+\]\ |klaviyo\ (?:dispatcher|account\ "NAME")
+                          |Klaviyo(?:'s|\ ha)|All\ well|Dry\ run,|The\ back)
+                          [^`]*)`/gx)
+        {
+            my $line = $1 =~ s/\A\[\w+\] //r;
+            my @missing = grep { length > 3 && index($code, $_) < 0 }
+                map { s/\A\W+|\W+\z//gr } split /\.\.\.|"|[:,;()]|\bwith\b
+                    |\b(?:status|refused|since|process|can't)\b
+                    |\b(?:N|M|Nms|Nds|NAME|METRIC|FILE|WORDS|\d+s?)\b/x,
+                    $line;
+
+            is("@missing", '', "$name: $line");
+            $n++;
+        }
+    }
+
+    cmp_ok($n, '>', 30, 'lines of the log are quoted');
+
+    # each reason there is
+
+    my $page = slurp("$root/docs/troubleshooting.md");
+    my $names = slurp("$root/ngx_http_klaviyo_module/queue/"
+        . 'ngx_http_klaviyo_counters.c');
+
+    for my $what (qw(skip drop)) {
+        my ($list) = $names =~ /${what}_names\[[^{]*\{([^}]*)\}/
+            or die "no names to $what\n";
+
+        like($page, qr/^\| .*`$what+ed:$_`/m, "troubleshooting: $what $_")
+            for $list =~ /"(\w+)"/g;
+    }
+}
+
+
+# The table is what its formulas give.
+
+sub capacity {
+    my ($section) = slurp("$root/docs/operations.md")
+                    =~ /^## Capacity\n(.*?)^## /ms;
+    my %unit = (s => 1, min => 60, h => 3600);
+    my $n = 0;
+
+    while ($section =~ /^\| ([\d,]+) \| ([\d,]+) \| ([\d.]+) (\w+) \| ([\d.]+) (\w+) \|$/mg)
+    {
+        my ($rate, $bytes, $queue, $spool)
+            = ($1, $2, [ $3, $unit{$4} ], [ $5, $unit{$6} ]);
+
+        tr/,//d for $rate, $bytes;
+
+        for ([ $queue, 32 * 1024 ** 2 / $rate / $bytes ],
+             [ $spool, 1024 ** 3 / $rate / ($bytes + 110) ])
+        {
+            my ($shown, $is) = @$_;
+
+            cmp_ok(abs($shown->[0] * $shown->[1] / $is - 1), '<', 0.02,
+                "capacity: $rate events/s of $bytes: $shown->[0]");
+        }
+
+        $n++;
+    }
+
+    is($n, 6, 'capacity: the rows');
+}
+
+
+# A page's links are of files and headings that there are.
+
+sub links {
+    my %pages = map { s{\A\Q$root\E/}{}r => slurp($_) }
+        glob("$root/docs/*.md"), "$root/README.md";
+    my %anchors;
+
+    for my $page (keys %pages) {
+        my $text = $pages{$page} =~ s/^ *```.*?^ *```//msgr;
+
+        for ($text =~ /^#+ (.*)$/mg) {
+            my $anchor = lc s/\[(.*?)\]\(.*?\)/$1/gr =~ s/[^\w\- ]//gr;
+
+            $anchor =~ tr/ /-/;
+            $anchors{$page}{$anchor} = 1;
+        }
+    }
+
+    for my $page (sort keys %pages) {
+        my $text = $pages{$page} =~ s/^ *```.*?^ *```//msgr =~ s/`[^`\n]*`//gr;
+        my @wrong;
+
+        for my $link ($text =~ /\]\(([^)\s]+)\)/g) {
+            next if $link =~ /\A\w+:/;
+
+            my ($file, $anchor) = split /#/, $link, 2;
+            my $path = !length $file ? $page
+                : $page =~ m{\Adocs/} ? "docs/$file" =~ s{\Adocs/\.\./}{}r : $file;
+
+            push @wrong, $link if !-e "$root/$path" || defined $anchor
+                && $pages{$path} && !$anchors{$path}{$anchor};
+        }
+
+        is("@wrong", '', "links of $page");
     }
 }
 
