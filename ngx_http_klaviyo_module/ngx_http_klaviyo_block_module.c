@@ -21,10 +21,17 @@ static char *ngx_http_klaviyo_block_rule(ngx_conf_t *cf, ngx_command_t *cmd,
 static char *ngx_http_klaviyo_block_result(ngx_conf_t *cf, char *rv);
 
 
-/* what all rules have, whatever they make */
-#define NGX_HTTP_KLAVIYO_RULES                                                \
+/* what makes something for Klaviyo, and all that requests are matched with */
+#define NGX_HTTP_KLAVIYO_SENT                                                 \
     NGX_HTTP_KLAVIYO_RULE_CONF|NGX_HTTP_KLAVIYO_IDENTIFY_CONF                 \
     |NGX_HTTP_KLAVIYO_SUBSCRIBE_CONF
+#define NGX_HTTP_KLAVIYO_RULES                                                \
+    NGX_HTTP_KLAVIYO_SENT|NGX_HTTP_KLAVIYO_REMEMBER_CONF
+
+/* what has properties */
+#define NGX_HTTP_KLAVIYO_NODES                                                \
+    NGX_HTTP_KLAVIYO_RULE_CONF|NGX_HTTP_KLAVIYO_REMEMBER_CONF                 \
+    |NGX_HTTP_KLAVIYO_OBJECT_CONF
 
 
 static ngx_command_t  ngx_http_klaviyo_block_commands[] = {
@@ -184,30 +191,28 @@ static ngx_command_t  ngx_http_klaviyo_block_commands[] = {
       NULL },
 
     { ngx_string("profile"),
-      NGX_HTTP_KLAVIYO_RULES|NGX_CONF_2MORE,
+      NGX_HTTP_KLAVIYO_SENT|NGX_CONF_2MORE,
       ngx_http_klaviyo_block_rule,
       0,
       0,
       NULL },
 
     { ngx_string("property"),
-      NGX_HTTP_KLAVIYO_RULE_CONF|NGX_HTTP_KLAVIYO_OBJECT_CONF|NGX_CONF_2MORE,
+      NGX_HTTP_KLAVIYO_NODES|NGX_CONF_2MORE,
       ngx_http_klaviyo_block_rule,
       0,
       0,
       NULL },
 
     { ngx_string("object"),
-      NGX_HTTP_KLAVIYO_RULE_CONF|NGX_HTTP_KLAVIYO_OBJECT_CONF|NGX_CONF_BLOCK
-                                |NGX_CONF_TAKE1,
+      NGX_HTTP_KLAVIYO_NODES|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
       ngx_http_klaviyo_block_rule,
       0,
       0,
       NULL },
 
     { ngx_string("items"),
-      NGX_HTTP_KLAVIYO_RULE_CONF|NGX_HTTP_KLAVIYO_OBJECT_CONF|NGX_CONF_BLOCK
-                                |NGX_CONF_2MORE,
+      NGX_HTTP_KLAVIYO_NODES|NGX_CONF_BLOCK|NGX_CONF_2MORE,
       ngx_http_klaviyo_block_rule,
       0,
       0,
@@ -271,7 +276,7 @@ static ngx_command_t  ngx_http_klaviyo_block_commands[] = {
       NULL },
 
     { ngx_string("ignore"),
-      NGX_HTTP_KLAVIYO_RULES|NGX_CONF_1MORE,
+      NGX_HTTP_KLAVIYO_SENT|NGX_CONF_1MORE,
       ngx_http_klaviyo_block_rule,
       0,
       0,
@@ -313,21 +318,21 @@ static ngx_command_t  ngx_http_klaviyo_block_commands[] = {
       NULL },
 
     { ngx_string("once"),
-      NGX_HTTP_KLAVIYO_RULES|NGX_CONF_1MORE,
+      NGX_HTTP_KLAVIYO_SENT|NGX_CONF_1MORE,
       ngx_http_klaviyo_block_rule,
       0,
       0,
       NULL },
 
     { ngx_string("key"),
-      NGX_HTTP_KLAVIYO_RULE_CONF|NGX_CONF_1MORE,
+      NGX_HTTP_KLAVIYO_REMEMBER_CONF|NGX_CONF_1MORE,
       ngx_http_klaviyo_block_rule,
       0,
       0,
       NULL },
 
     { ngx_string("ttl"),
-      NGX_HTTP_KLAVIYO_RULE_CONF|NGX_CONF_TAKE1,
+      NGX_HTTP_KLAVIYO_REMEMBER_CONF|NGX_CONF_TAKE1,
       ngx_http_klaviyo_block_rule,
       0,
       0,

@@ -292,10 +292,10 @@ my @wrong = (
     [ 'klaviyo_remember a { key 1; key 2; property b 1; }',
         '"key" directive is duplicate' ],
     (map { [ "klaviyo_remember a { key 1; property b 1; $_ 1; }",
-             "\"$_\" is not allowed in \"klaviyo_remember\"" ] }
+             "\"$_\" directive is not allowed here" ] }
         qw(each once value currency time unique_id service)),
-    [ 'klaviyo_track a { key 1; }', '"key" is not allowed in "klaviyo_track"' ],
-    [ 'klaviyo_track a { ttl 1; }', '"ttl" is not allowed in "klaviyo_track"' ],
+    [ 'klaviyo_track a { key 1; }', '"key" directive is not allowed here' ],
+    [ 'klaviyo_track a { ttl 1; }', '"ttl" directive is not allowed here' ],
     [ 'klaviyo_track a { property b 1 | recall c; }',
         'no "klaviyo_remember c" for "recall" in' ],
     [ 'klaviyo_track a { property b 1 | recall; }',

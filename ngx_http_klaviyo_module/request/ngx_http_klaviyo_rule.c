@@ -15,11 +15,6 @@
 #include "ngx_http_klaviyo_noise.h"
 
 
-/* whose directive it is */
-#define NGX_HTTP_KLAVIYO_RULE_TRACK      0x01
-#define NGX_HTTP_KLAVIYO_RULE_REMEMBER   0x02
-#define NGX_HTTP_KLAVIYO_RULE_ANY        0x03
-
 /* seconds that klaviyo_remember does */
 #define NGX_HTTP_KLAVIYO_RULE_TTL        (24 * 3600)
 
@@ -57,7 +52,6 @@ typedef struct {
     ngx_str_t                            name;
     ngx_http_klaviyo_directive_pt        handler;
     ngx_uint_t                           offset;   /* in the rule */
-    ngx_uint_t                           kinds;
 } ngx_http_klaviyo_directive_t;
 
 
@@ -69,9 +63,6 @@ static ngx_int_t ngx_http_klaviyo_rule_finish(
     ngx_http_klaviyo_reader_t *reader);
 static ngx_int_t ngx_http_klaviyo_rule_text(ngx_conf_t *cf,
     ngx_http_klaviyo_rule_t *rule, ngx_str_t *token, ngx_str_t *last);
-static char *ngx_http_klaviyo_rule_run(
-    ngx_http_klaviyo_directive_t *directive,
-    ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_reader_t *reader);
 static void ngx_http_klaviyo_rule_compile(ngx_conf_t *cf,
     ngx_http_klaviyo_reader_t *reader, ngx_http_klaviyo_compile_t *compile,
     ngx_conf_t *http);
@@ -155,64 +146,39 @@ static char *ngx_http_klaviyo_rule_consented_at(
 
 static ngx_http_klaviyo_directive_t  ngx_http_klaviyo_directives[] = {
 
-    { ngx_string("route"), ngx_http_klaviyo_rule_route, 0,
-      NGX_HTTP_KLAVIYO_RULE_ANY },
-    { ngx_string("when"), ngx_http_klaviyo_rule_when, 0,
-      NGX_HTTP_KLAVIYO_RULE_ANY },
-    { ngx_string("any"), ngx_http_klaviyo_rule_any, 0,
-      NGX_HTTP_KLAVIYO_RULE_ANY },
-    { ngx_string("let"), ngx_http_klaviyo_rule_let, 0,
-      NGX_HTTP_KLAVIYO_RULE_ANY },
-    { ngx_string("profile"), ngx_http_klaviyo_rule_profile, 0,
-      NGX_HTTP_KLAVIYO_RULE_TRACK },
-    { ngx_string("property"), ngx_http_klaviyo_rule_property, 0,
-      NGX_HTTP_KLAVIYO_RULE_ANY },
-    { ngx_string("object"), ngx_http_klaviyo_rule_object, 0,
-      NGX_HTTP_KLAVIYO_RULE_ANY },
-    { ngx_string("items"), ngx_http_klaviyo_rule_items, 0,
-      NGX_HTTP_KLAVIYO_RULE_ANY },
-    { ngx_string("each"), ngx_http_klaviyo_rule_each, 0,
-      NGX_HTTP_KLAVIYO_RULE_TRACK },
-    { ngx_string("once"), ngx_http_klaviyo_rule_once, 0,
-      NGX_HTTP_KLAVIYO_RULE_TRACK },
+    { ngx_string("route"), ngx_http_klaviyo_rule_route, 0 },
+    { ngx_string("when"), ngx_http_klaviyo_rule_when, 0 },
+    { ngx_string("any"), ngx_http_klaviyo_rule_any, 0 },
+    { ngx_string("let"), ngx_http_klaviyo_rule_let, 0 },
+    { ngx_string("profile"), ngx_http_klaviyo_rule_profile, 0 },
+    { ngx_string("property"), ngx_http_klaviyo_rule_property, 0 },
+    { ngx_string("object"), ngx_http_klaviyo_rule_object, 0 },
+    { ngx_string("items"), ngx_http_klaviyo_rule_items, 0 },
+    { ngx_string("each"), ngx_http_klaviyo_rule_each, 0 },
+    { ngx_string("once"), ngx_http_klaviyo_rule_once, 0 },
     { ngx_string("value"), ngx_http_klaviyo_rule_attribute,
-      offsetof(ngx_http_klaviyo_rule_t, value),
-      NGX_HTTP_KLAVIYO_RULE_TRACK },
+      offsetof(ngx_http_klaviyo_rule_t, value) },
     { ngx_string("currency"), ngx_http_klaviyo_rule_attribute,
-      offsetof(ngx_http_klaviyo_rule_t, currency),
-      NGX_HTTP_KLAVIYO_RULE_TRACK },
+      offsetof(ngx_http_klaviyo_rule_t, currency) },
     { ngx_string("time"), ngx_http_klaviyo_rule_attribute,
-      offsetof(ngx_http_klaviyo_rule_t, time),
-      NGX_HTTP_KLAVIYO_RULE_TRACK },
+      offsetof(ngx_http_klaviyo_rule_t, time) },
     { ngx_string("unique_id"), ngx_http_klaviyo_rule_attribute,
-      offsetof(ngx_http_klaviyo_rule_t, unique_id),
-      NGX_HTTP_KLAVIYO_RULE_TRACK },
-    { ngx_string("service"), ngx_http_klaviyo_rule_service, 0,
-      NGX_HTTP_KLAVIYO_RULE_TRACK },
-    { ngx_string("backfill"), ngx_http_klaviyo_rule_backfill, 0,
-      NGX_HTTP_KLAVIYO_RULE_TRACK },
-    { ngx_string("account"), ngx_http_klaviyo_rule_account, 0,
-      NGX_HTTP_KLAVIYO_RULE_ANY },
-    { ngx_string("ignore"), ngx_http_klaviyo_rule_ignore, 0,
-      NGX_HTTP_KLAVIYO_RULE_TRACK },
-    { ngx_string("list"), ngx_http_klaviyo_rule_list, 0,
-      NGX_HTTP_KLAVIYO_RULE_TRACK },
-    { ngx_string("channels"), ngx_http_klaviyo_rule_channels, 0,
-      NGX_HTTP_KLAVIYO_RULE_TRACK },
-    { ngx_string("source"), ngx_http_klaviyo_rule_source, 0,
-      NGX_HTTP_KLAVIYO_RULE_TRACK },
-    { ngx_string("consent"), ngx_http_klaviyo_rule_consent, 0,
-      NGX_HTTP_KLAVIYO_RULE_TRACK },
-    { ngx_string("consented_at"), ngx_http_klaviyo_rule_consented_at, 0,
-      NGX_HTTP_KLAVIYO_RULE_TRACK },
+      offsetof(ngx_http_klaviyo_rule_t, unique_id) },
+    { ngx_string("service"), ngx_http_klaviyo_rule_service, 0 },
+    { ngx_string("backfill"), ngx_http_klaviyo_rule_backfill, 0 },
+    { ngx_string("account"), ngx_http_klaviyo_rule_account, 0 },
+    { ngx_string("ignore"), ngx_http_klaviyo_rule_ignore, 0 },
+    { ngx_string("list"), ngx_http_klaviyo_rule_list, 0 },
+    { ngx_string("channels"), ngx_http_klaviyo_rule_channels, 0 },
+    { ngx_string("source"), ngx_http_klaviyo_rule_source, 0 },
+    { ngx_string("consent"), ngx_http_klaviyo_rule_consent, 0 },
+    { ngx_string("consented_at"), ngx_http_klaviyo_rule_consented_at, 0 },
 
     { ngx_string("key"), ngx_http_klaviyo_rule_attribute,
-      offsetof(ngx_http_klaviyo_rule_t, key),
-      NGX_HTTP_KLAVIYO_RULE_REMEMBER },
-    { ngx_string("ttl"), ngx_http_klaviyo_rule_ttl, 0,
-      NGX_HTTP_KLAVIYO_RULE_REMEMBER },
+      offsetof(ngx_http_klaviyo_rule_t, key) },
+    { ngx_string("ttl"), ngx_http_klaviyo_rule_ttl, 0 },
 
-    { ngx_null_string, NULL, 0, 0 }
+    { ngx_null_string, NULL, 0 }
 };
 
 
@@ -237,11 +203,12 @@ static ngx_conf_bitmask_t  ngx_http_klaviyo_ignores[] = {
 };
 
 
-/* the context of a rule's block, by lane */
+/* the context of a rule's block, by lane; behind them klaviyo_remember */
 static ngx_uint_t  ngx_http_klaviyo_rule_blocks[] = {
     NGX_HTTP_KLAVIYO_RULE_CONF,
     NGX_HTTP_KLAVIYO_IDENTIFY_CONF,
-    NGX_HTTP_KLAVIYO_SUBSCRIBE_CONF
+    NGX_HTTP_KLAVIYO_SUBSCRIBE_CONF,
+    NGX_HTTP_KLAVIYO_REMEMBER_CONF
 };
 
 
@@ -280,12 +247,7 @@ ngx_http_klaviyo_rule_block(ngx_conf_t *cf, ngx_http_klaviyo_lane_e lane,
 
     rule->metric = *token++;
 
-    if (lane == NGX_HTTP_KLAVIYO_LANES) {
-        lane = NGX_HTTP_KLAVIYO_EVENTS;
-        rule->remember = 1;
-    }
-
-    if (lane == NGX_HTTP_KLAVIYO_EVENTS
+    if ((lane == NGX_HTTP_KLAVIYO_EVENTS || rule->remember)
         && ngx_http_klaviyo_rule_metric(cf, rule, token++) != NGX_OK)
     {
         return NULL;
@@ -356,7 +318,10 @@ ngx_http_klaviyo_rule_create(ngx_conf_t *cf, ngx_http_klaviyo_lane_e lane)
         return NULL;
     }
 
-    if (lane < NGX_HTTP_KLAVIYO_LANES) {
+    if (lane == NGX_HTTP_KLAVIYO_LANES) {
+        rule->remember = 1;
+
+    } else {
         rule->lane = lane;
     }
 
@@ -571,31 +536,9 @@ ngx_http_klaviyo_rule_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                            cmd->name.len)
                == 0)
         {
-            return ngx_http_klaviyo_rule_run(directive, &compile, reader);
+            return directive->handler(&compile, reader, directive->offset);
         }
     }
-
-    return NGX_CONF_ERROR;
-}
-
-
-static char *
-ngx_http_klaviyo_rule_run(ngx_http_klaviyo_directive_t *directive,
-    ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_reader_t *reader)
-{
-    ngx_uint_t  kind;
-
-    kind = reader->rule->remember ? NGX_HTTP_KLAVIYO_RULE_REMEMBER
-                                  : NGX_HTTP_KLAVIYO_RULE_TRACK;
-
-    if (directive->kinds & kind) {
-        return directive->handler(compile, reader, directive->offset);
-    }
-
-    ngx_conf_log_error(NGX_LOG_EMERG, compile->cf, 0,
-                       "\"%V\" is not allowed in \"%s\"", &directive->name,
-                       reader->rule->remember ? "klaviyo_remember"
-                                              : "klaviyo_track");
 
     return NGX_CONF_ERROR;
 }
