@@ -3,8 +3,8 @@
 # Copyright (C) ngx_http_klaviyo_module contributors
 
 # Whole visits to the shops of conf.examples/presets and to the generic ones:
-# each step makes the events that Klaviyo documents, and no others; robots and
-# those who did not consent make none; orders only come of their own file.
+# each step makes the events that Klaviyo documents and the profile updates that
+# it must, and no others; robots and those who did not consent make none; orders only come of their own file.
 
 ###############################################################################
 
@@ -21,8 +21,8 @@ use Test::Nginx::Klaviyo::Visits;
 ###############################################################################
 
 # The folder of the visits, the preset, its file of orders, further options.  In
-# the visits there are ana and cara, who consent, and others, who are asked and
-# don't.
+# the visits there are ana, cara and dora, who consent, and others, who are
+# asked and don't.
 
 my @shops = (
     [ 'hydrogen', 'presets/hydrogen.conf', undef,
@@ -57,7 +57,7 @@ for my $shop (@shops) {
 
     visits($folder, %opt, headers => { 'User-Agent' => $robot })
         ->none('of robots');
-    visits($folder, %opt, consent => qr/ana|cara/)->judge();
+    visits($folder, %opt, consent => qr/ana|cara|dora/)->judge();
 
     visits($folder, %opt, include => [ $preset ])
         ->none('without the file of orders', qr/Order/) if $orders;

@@ -25,6 +25,7 @@ package Test::Nginx::Klaviyo::Visits;
 #   = Added to Cart | _kx:a.AbC123 | 59.97 EUR | ID
 #   {"AddedItemProductID": "1"}   an event: profile, value, unique_id ("-": not
 #                                 there; may be left out at the end), properties
+#   @ {"email": "a@b.dev"}        a profile update, its attributes
 #   ! skipped:prefetch            $klaviyo_result
 #   * unasked                     its events come only where nobody is asked for
 #                                 consent
@@ -32,8 +33,9 @@ package Test::Nginx::Klaviyo::Visits;
 # Lines with "# " are comments.  In what is sent <<kla:ID>> is the cookie of
 # klaviyo.js, <<base64:...>>, <<jwt:...>> and <<url:...>> are encoded.
 #
-# The visits are interleaved, a step of each in turn.  Each event tells the
-# step that it is of, by a property that is cut off before it is compared.
+# The visits are interleaved, a step of each in turn.  Each event and each update
+# tells the step that it is of, by a property that is cut off before it is
+# compared.
 
 ###############################################################################
 
@@ -124,7 +126,8 @@ sub steps {
 
         if ($line =~ /^--- (.*)/) {
             push @steps, { name => basename($file, '.http') . ": $1",
-                           request => {}, answer => {}, events => [] };
+                           request => {}, answer => {}, events => [],
+                           updates => [] };
             undef $part;
 
         } elsif ($line =~ /^([><]) (.*)/) {
@@ -140,6 +143,9 @@ sub steps {
 
         } elsif ($line =~ /^!(?: (.*))?$/) {
             $step->{result} = $1 // '-';
+
+        } elsif ($line =~ /^@ (\{.*)/) {
+            push @{$step->{updates}}, $1;
 
         } elsif ($line =~ /^= (.*)/) {
             my ($metric, $who, $value, $id) = split / \| /, $1;
@@ -201,7 +207,8 @@ http {
         endpoint    %%KLAVIYO%%;
     }
 
-    klaviyo_property  "step"  \$http_x_step;
+    klaviyo_property  "step"           \$http_x_step;
+    klaviyo_profile   properties.step  \$http_x_step;
     ${\($self->{http} // '')}
     $http
     ${\($self->{consent} ? 'klaviyo_consent $http_x_consent = yes;' : '')}
@@ -273,6 +280,13 @@ sub replay {
         push @{$self->{events}{$step}}, $event;
     }
 
+    for my $update ($t->klaviyo()->profiles()) {
+        my %attributes = %{$update->{attributes}};
+        my $step = (delete $attributes{properties})->{step} // 'none';
+
+        push @{$self->{updates}{$step}}, \%attributes;
+    }
+
     return $self;
 }
 
@@ -300,6 +314,7 @@ sub send {
     my $body = $request->{body};
 
     $body = expanded($body) =~ s/\s+\z//r if defined $body;
+    $body =~ s/\n/\r\n/g if grep { /\AContent-Type: multipart/i } @headers;
     $body = join '&', @{$request->{'+'}} if $request->{'+'};
     $uri .= ($uri =~ /\?/ ? '&' : '?') . join '&', @{$request->{'?'}}
         if $request->{'?'};
@@ -338,6 +353,10 @@ sub judge {
             defined $ids{$_->{metric}} ? $_->{unique_id} : '-',
             $_->{properties}) } @{$self->{events}{$n} || []};
 
+        push @expected, map { update($json->decode($_)) }
+            $step->{agrees} ? @{$step->{updates}} : ();
+        push @got, map { update($_) } @{$self->{updates}{$n} || []};
+
         if (defined $step->{result} && $step->{agrees}) {
             unshift @expected, $step->{result};
             unshift @got, $self->{results}{$n} // '';
@@ -352,13 +371,14 @@ sub judge {
 }
 
 
-# No event of a browser at all, or none whose metric fits: one test.
+# No event or update of a browser at all, or none whose metric fits: one test.
 
 sub none {
     my ($self, $why, $metric) = @_;
     my @events = map { my $n = $_;
-                       map { "$self->{steps}[$n]{name}: $_->{metric}" }
-                       @{$self->{events}{$n} || []} }
+                       map { "$self->{steps}[$n]{name}: $_" }
+                       (map { $_->{metric} } @{$self->{events}{$n} || []}),
+                       map { update($_) } @{$self->{updates}{$n} || []} }
                  grep { $metric || !own_calls($self->{steps}[$_]) }
                  0 .. $#{$self->{steps}};
 
@@ -377,6 +397,9 @@ sub line {
     return "$metric | $who | $value | $id\n"
         . $pretty->encode(numbers($properties));
 }
+
+
+sub update { return 'update ' . $json->encode($_[0]) }
 
 
 # 59.0 is 59
