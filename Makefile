@@ -225,7 +225,8 @@ $(NGINX_OBJS)/nginx:	$(NGINX)/.stamp
 	. $(NGX_DEV)/conf_flags; cd $(NGINX); $(CONFIGURE) --with-cc="$(CC)" \
 		--with-cc-opt="-g -O1 $(ASAN) $(NGINX_UBSAN) \
 			-DNGX_DEBUG_PALLOC=1" \
-		--with-ld-opt="$(ASAN) $(UBSAN)" --builddir=$(NGINX_OBJS) \
+		--with-ld-opt="$(ASAN) $(UBSAN)" --with-http_sub_module \
+		--builddir=$(NGINX_OBJS) \
 		> $(NGINX_OBJS)/configure.log
 	+$(Q)$(MAKE_JOBS) -C $(NGINX) -f $(NGINX_OBJS)/Makefile binary $(LOG)
 

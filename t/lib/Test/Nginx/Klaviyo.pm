@@ -361,7 +361,9 @@ sub run {
     $self->{child} = $pid;
 
     my $up = $self->wait_for(sub {
-        return 1 if $self->master_pid() && $self->processes('master|single');
+        # as long as who started a daemon lives, the daemon ignores USR2
+        return 1 if $self->master_pid() && $self->processes('master|single')
+            && !($self->{child} && $self->{opt}{daemon});
         return 0 if !$self->{child};
 
         local $?;
