@@ -201,7 +201,8 @@ EOS
 
     my $k = $t->klaviyo();
 
-    is(scalar $t->processes('helper'), 2, 'a cache: manager and loader');
+    ok($t->wait_for(sub { $t->processes('helper') == 2 }),
+        'a cache: manager and loader');
     view($t, 1, 20, uri => sub { "/p/cached?n=$_[0]" });
     arrived($k, 1, 20, 'a cache: all arrive');
 
