@@ -35,8 +35,10 @@ static ngx_str_t  fuzz_constants[] = {
     ngx_string("(\\w+)-(\\d+)"),
     ngx_string("a*b?"),
     ngx_string(","),
+    ngx_string(""),
     ngx_string("-1"),
     ngx_string("DE"),
+    ngx_string("cart"),
     ngx_null_string
 };
 
