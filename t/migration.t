@@ -76,10 +76,10 @@ for my $n (1 .. 5) {
     $headers{"v$n\@shop.dev"} = $answer->header('X-Klaviyo-Event-Id');
 }
 
-ok($t->quit(), 'nginx ends');
-
 my %sent = map { $_->{profile}{email} => $_->{unique_id} }
-           $t->klaviyo()->events('Viewed Product');
+           $t->klaviyo()->wait_events(5, 'Viewed Product');
+
+ok($t->quit(), 'nginx ends');
 
 is(keys %sent, 5, 'all were sent');
 is_deeply(\%ids, \%sent, 'the page has the id of the event');
@@ -104,10 +104,12 @@ for my $n (1 .. 60) {
     }
 }
 
-ok($s->quit(), 'nginx ends');
-
 my %module = map { $_ => 2 } grep { $sides{$_} eq 'module' } keys %sides;
 my %events;
+
+$s->klaviyo()->wait_events(2 * keys %module, 'Viewed Product');
+
+ok($s->quit(), 'nginx ends');
 
 $events{$_->{profile}{email}}++ for $s->klaviyo()->events('Viewed Product');
 
