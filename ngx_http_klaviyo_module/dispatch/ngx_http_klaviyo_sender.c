@@ -143,7 +143,14 @@ ngx_http_klaviyo_sender_run(ngx_http_klaviyo_sender_t *s)
 {
     ngx_msec_t  next, wait;
 
-    if (!s->owner || !s->claim) {
+    /*
+     * A newer one may have taken the ring within this second: a request that
+     * is counted and not made would be missing from the rate.
+     */
+
+    if (!s->owner || !s->claim
+        || !ngx_http_klaviyo_ring_owned(s->account->ring))
+    {
         return NGX_TIMER_INFINITE;
     }
 

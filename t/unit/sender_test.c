@@ -1430,6 +1430,7 @@ who_lost_the_ring_finishes_and_claims_no_more(void **state)
     fixture_t *f = *state;
 
     ngx_pid_t                   self;
+    ngx_http_klaviyo_budget_t   budget;
     ngx_http_klaviyo_sender_t   next;
     ngx_http_klaviyo_account_t  account;
 
@@ -1455,12 +1456,18 @@ who_lost_the_ring_finishes_and_claims_no_more(void **state)
 
     ngx_pid = self;
 
+    /* until it notices, no request is counted that it can't make */
+
+    put(f, 10);
+    budget = *f->sender.budget;
+    assert_true(run(f) == NGX_TIMER_INFINITE);
+    assert_memory_equal(f->sender.budget, &budget, sizeof(budget));
+
     ngx_http_klaviyo_sender_second(&f->sender);
     assert_int_equal(f->sender.owner, 0);
 
     answer(f, 0, 202, "");
     answer(f, 1, 500, "");
-    put(f, 10);
     pass(2000);
 
     assert_true(run(f) == NGX_TIMER_INFINITE);
