@@ -36,6 +36,8 @@ typedef struct {
 
     ngx_http_klaviyo_control_t          *control;
     ngx_uint_t                           needs;    /* of all levels */
+    ngx_http_klaviyo_pick_t              request_pick;   /* all rules' */
+    ngx_http_klaviyo_pick_t              response_pick;
     ngx_http_klaviyo_tail_t             *tail;     /* NULL: off */
     size_t                               tail_size;
     ngx_http_klaviyo_memory_t           *memory;   /* NULL: nobody needs it */

@@ -173,21 +173,33 @@ ngx_http_klaviyo_content_tree(ngx_http_klaviyo_ctx_t *ctx,
     ngx_http_klaviyo_copy_t *copy, ngx_uint_t action,
     ngx_http_klaviyo_slot_t *slot)
 {
-    json_t      *json;
-    ngx_uint_t   limits;
+    json_t                        *json;
+    ngx_uint_t                     limits, request;
+    ngx_http_klaviyo_pick_t       *pick;
+    ngx_http_klaviyo_main_conf_t  *kmcf;
 
-    ngx_http_klaviyo_content_text(ctx, copy,
-                                  copy == &ctx->content->request && ctx->body,
-                                  slot);
+    kmcf = ngx_http_get_module_main_conf(ctx->request, ngx_http_klaviyo_module);
+    request = (copy == &ctx->content->request);
+
+    ngx_http_klaviyo_content_text(ctx, copy, request && ctx->body, slot);
 
     if (ngx_http_klaviyo_data_is_missing(&slot->data)) {
         return;
     }
 
+    pick = request ? &kmcf->request_pick : &kmcf->response_pick;
+
+    if (ctx->explain) {
+
+        /* it shows the values of names, too, of which others take parts */
+
+        pick = NULL;
+    }
+
     limits = ctx->arena.limits;
 
     json = ngx_http_klaviyo_document_body(&ctx->arena, &copy->type,
-                                          &slot->data.text, action);
+                                          &slot->data.text, pick, action);
 
     ngx_http_klaviyo_content_set(slot, json, ctx->arena.limits != limits);
 }

@@ -28,12 +28,13 @@ static json_t *ngx_http_klaviyo_document_query(
 
 json_t *
 ngx_http_klaviyo_document_body(ngx_http_klaviyo_arena_t *arena,
-    ngx_str_t *type, ngx_str_t *text, ngx_uint_t action)
+    ngx_str_t *type, ngx_str_t *text, ngx_http_klaviyo_pick_t *pick,
+    ngx_uint_t action)
 {
     u_char       ch;
     json_t      *json;
     ngx_int_t    rc;
-    ngx_str_t    body;
+    ngx_str_t    body, part;
     ngx_uint_t   limits;
 
     body = *text;
@@ -51,7 +52,13 @@ ngx_http_klaviyo_document_body(ngx_http_klaviyo_arena_t *arena,
 
     if (ch == '{' || ch == '[') {
         limits = arena->limits;
-        json = ngx_http_klaviyo_json_parse(arena, &body);
+        part = body;
+
+        if (pick && !action) {
+            ngx_http_klaviyo_pick(arena, pick, &part);
+        }
+
+        json = ngx_http_klaviyo_json_parse(arena, &part);
 
         if (json && action) {
             return ngx_http_klaviyo_action_json(arena, json);

@@ -14,7 +14,7 @@
 #define _NGX_HTTP_KLAVIYO_DOCUMENT_H_INCLUDED_
 
 
-#include "ngx_http_klaviyo_data.h"
+#include "ngx_http_klaviyo_pick.h"
 
 
 /*
@@ -25,11 +25,14 @@
  * answers to a ".data" request); application/graphql (as {"query": text}).
  * With "action" the body is a call of a React server action: its references
  * and escapes are resolved, and its arguments are an array; a form that was
- * posted without scripts is read as any other.  Returns a tree that the arena
- * keeps, or NULL: none of these, or a limit met (counted in the arena).
+ * posted without scripts is read as any other.  Of JSON the tree has at least
+ * what "pick" asks for (NULL: all), else it has everything.  Returns a tree
+ * that the arena keeps, or NULL: none of these, or a limit met (counted in the
+ * arena).
  */
 json_t *ngx_http_klaviyo_document_body(ngx_http_klaviyo_arena_t *arena,
-    ngx_str_t *type, ngx_str_t *text, ngx_uint_t action);
+    ngx_str_t *type, ngx_str_t *text, ngx_http_klaviyo_pick_t *pick,
+    ngx_uint_t action);
 
 /*
  * {operation, type, fields, arguments, variables, hash} of a GraphQL request,

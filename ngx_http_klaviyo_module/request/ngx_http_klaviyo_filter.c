@@ -256,9 +256,23 @@ static ngx_int_t
 ngx_http_klaviyo_filter_arg_path(ngx_pool_t *pool, ngx_http_klaviyo_arg_t *arg,
     ngx_str_t *err)
 {
+    ngx_http_klaviyo_pick_t  *pick;
+
     arg->path = ngx_http_klaviyo_path_parse(pool, &arg->text, err);
 
-    return (arg->path == NULL) ? NGX_DECLINED : NGX_OK;
+    if (arg->path == NULL) {
+        return NGX_DECLINED;
+    }
+
+    pick = ngx_http_klaviyo_pick_path(pool, &arg->pick, arg->path);
+    if (pick == NULL) {
+        ngx_str_set(err, "no memory");
+        return NGX_DECLINED;
+    }
+
+    pick->whole = 1;
+
+    return NGX_OK;
 }
 
 

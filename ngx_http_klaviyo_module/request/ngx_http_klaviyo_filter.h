@@ -14,7 +14,7 @@
 
 
 #include "ngx_http_klaviyo_data.h"
-#include "ngx_http_klaviyo_path.h"
+#include "ngx_http_klaviyo_pick.h"
 #include "ngx_http_klaviyo_regex.h"
 
 
@@ -41,6 +41,7 @@ typedef struct {
     ngx_str_t                            text;
     ngx_int_t                            n;
     ngx_http_klaviyo_path_t             *path;
+    ngx_http_klaviyo_pick_t              pick;     /* the path's */
     ngx_http_klaviyo_regex_t            *regex;
     void                                *country;
     ngx_http_klaviyo_data_t              data;

@@ -115,6 +115,11 @@ ngx_http_klaviyo_filter_json(ngx_http_klaviyo_arena_t *arena,
     ngx_uint_t nargs)
 {
     if (data->type == NGX_HTTP_KLAVIYO_STRING) {
+
+        if (nargs) {
+            ngx_http_klaviyo_pick(arena, &args[0].pick, &data->text);
+        }
+
         ngx_http_klaviyo_data_from_json(arena, data,
                                ngx_http_klaviyo_json_parse(arena,
                                                            &data->text));

@@ -369,6 +369,7 @@ ngx_http_klaviyo_outlook_path(ngx_http_klaviyo_prospect_t *prospect,
     ngx_http_klaviyo_path_t *path, ngx_str_t *root,
     ngx_http_klaviyo_outlook_t *outlook)
 {
+    ngx_int_t                      index;
     ngx_str_t                      name;
     ngx_uint_t                     n;
     ngx_http_klaviyo_path_part_e   part;
@@ -377,7 +378,7 @@ ngx_http_klaviyo_outlook_path(ngx_http_klaviyo_prospect_t *prospect,
 
     for (n = 0; outlook->types; n++) {
 
-        part = ngx_http_klaviyo_path_part(path, n, &name);
+        part = ngx_http_klaviyo_path_part(path, n, &name, &index);
 
         if (part == NGX_HTTP_KLAVIYO_PATH_END) {
             break;
@@ -415,7 +416,7 @@ ngx_http_klaviyo_outlook_part(ngx_http_klaviyo_prospect_t *prospect,
         needs = NGX_HTTP_KLAVIYO_MAY_ARRAY;
         break;
 
-    default: /* NGX_HTTP_KLAVIYO_PATH_MANY */
+    default: /* a wildcard or a filter */
         needs = NGX_HTTP_KLAVIYO_MAY_TREE;
         break;
     }

@@ -860,7 +860,7 @@ ngx_http_klaviyo_path_plural(ngx_http_klaviyo_path_t *path)
 
 ngx_http_klaviyo_path_part_e
 ngx_http_klaviyo_path_part(ngx_http_klaviyo_path_t *path, ngx_uint_t n,
-    ngx_str_t *name)
+    ngx_str_t *name, ngx_int_t *index)
 {
     ngx_http_klaviyo_segment_t  *segment;
 
@@ -879,10 +879,14 @@ ngx_http_klaviyo_path_part(ngx_http_klaviyo_path_t *path, ngx_uint_t n,
         return NGX_HTTP_KLAVIYO_PATH_NAME;
 
     case NGX_HTTP_KLAVIYO_SEGMENT_INDEX:
+        *index = segment->index;
         return NGX_HTTP_KLAVIYO_PATH_INDEX;
 
-    default: /* a wildcard or a filter */
-        return NGX_HTTP_KLAVIYO_PATH_MANY;
+    case NGX_HTTP_KLAVIYO_SEGMENT_WILDCARD:
+        return NGX_HTTP_KLAVIYO_PATH_WILDCARD;
+
+    default: /* NGX_HTTP_KLAVIYO_SEGMENT_FILTER */
+        return NGX_HTTP_KLAVIYO_PATH_FILTER;
     }
 }
 

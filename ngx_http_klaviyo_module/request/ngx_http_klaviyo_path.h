@@ -35,16 +35,19 @@ ngx_http_klaviyo_path_t *ngx_http_klaviyo_path_parse(ngx_pool_t *pool,
 /* Whether the path has a wildcard or a filter, and so gives an array. */
 ngx_uint_t ngx_http_klaviyo_path_plural(ngx_http_klaviyo_path_t *path);
 
-/* what the path takes at its n-th step; "name" is set for a name */
+/* what the path takes at its n-th step; sets "name" for a name (which lives as
+ * long as the path does), "index" for an index */
 typedef enum {
     NGX_HTTP_KLAVIYO_PATH_END = 0,
     NGX_HTTP_KLAVIYO_PATH_NAME,
     NGX_HTTP_KLAVIYO_PATH_INDEX,
-    NGX_HTTP_KLAVIYO_PATH_MANY           /* a wildcard or a filter */
+    NGX_HTTP_KLAVIYO_PATH_WILDCARD,
+    NGX_HTTP_KLAVIYO_PATH_FILTER
 } ngx_http_klaviyo_path_part_e;
 
 ngx_http_klaviyo_path_part_e ngx_http_klaviyo_path_part(
-    ngx_http_klaviyo_path_t *path, ngx_uint_t n, ngx_str_t *name);
+    ngx_http_klaviyo_path_t *path, ngx_uint_t n, ngx_str_t *name,
+    ngx_int_t *index);
 
 /*
  * Sets "result" to what the path selects in "data" (any type; of a scalar

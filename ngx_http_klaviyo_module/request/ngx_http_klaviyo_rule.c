@@ -32,6 +32,7 @@ typedef struct {
     ngx_array_t                         *nodes;    /* where property adds */
     ngx_array_t                         *any;      /* where when adds */
     ngx_uint_t                           nest;     /* items around */
+    ngx_http_klaviyo_pick_t             *elements[2];  /* of the inner two */
 } ngx_http_klaviyo_reader_t;
 
 
@@ -107,6 +108,9 @@ static char *ngx_http_klaviyo_rule_items(ngx_http_klaviyo_compile_t *compile,
     ngx_http_klaviyo_reader_t *reader, ngx_uint_t offset);
 static char *ngx_http_klaviyo_rule_nodes(ngx_http_klaviyo_compile_t *compile,
     ngx_http_klaviyo_reader_t *reader, ngx_http_klaviyo_node_t *node);
+static ngx_int_t ngx_http_klaviyo_rule_nest(
+    ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_reader_t *reader,
+    ngx_http_klaviyo_value_t *value);
 static ngx_uint_t ngx_http_klaviyo_nodes_status(ngx_array_t *nodes);
 static char *ngx_http_klaviyo_rule_each(ngx_http_klaviyo_compile_t *compile,
     ngx_http_klaviyo_reader_t *reader, ngx_uint_t offset);
@@ -568,6 +572,8 @@ ngx_http_klaviyo_rule_compile(ngx_conf_t *cf,
     compile->references = reader->references;
     compile->captures = &reader->rule->captures;
     compile->needs = &reader->rule->needs;
+    compile->elements[0] = reader->elements[0];
+    compile->elements[1] = reader->elements[1];
 }
 
 
@@ -993,6 +999,8 @@ ngx_http_klaviyo_rule_let(ngx_http_klaviyo_compile_t *compile,
         return NGX_CONF_ERROR;
     }
 
+    compile->parts = 1;
+
     if (ngx_http_klaviyo_value_compile(compile, value) != NGX_OK
         || ngx_http_klaviyo_rule_frames(compile, reader, value) != NGX_OK
         || ngx_http_klaviyo_rule_name(compile, reader, text, &name) != NGX_OK)
@@ -1252,6 +1260,8 @@ ngx_http_klaviyo_rule_items(ngx_http_klaviyo_compile_t *compile,
 
     node = ngx_http_klaviyo_node_add(compile, reader->nodes);
 
+    compile->parts = 1;
+
     if (node == NULL
         || ngx_http_klaviyo_value_compile(compile, &node->value) != NGX_OK
         || ngx_http_klaviyo_rule_frames(compile, reader, &node->value)
@@ -1288,8 +1298,11 @@ ngx_http_klaviyo_rule_nodes(ngx_http_klaviyo_compile_t *compile,
     nested = *reader;
     nested.nodes = node->nodes;
 
-    if (node->type == NGX_HTTP_KLAVIYO_NODE_ITEMS) {
-        nested.nest++;
+    if (node->type == NGX_HTTP_KLAVIYO_NODE_ITEMS
+        && ngx_http_klaviyo_rule_nest(compile, &nested, &node->value)
+           != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
     }
 
     if (ngx_http_klaviyo_block(reader->cf, NGX_HTTP_KLAVIYO_OBJECT_CONF,
@@ -1332,6 +1345,31 @@ ngx_http_klaviyo_rule_nodes(ngx_http_klaviyo_compile_t *compile,
     *name->node = *node;
 
     return NGX_CONF_OK;
+}
+
+
+/* of a path with a wildcard, what it selects are the elements already */
+
+static ngx_int_t
+ngx_http_klaviyo_rule_nest(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_reader_t *reader, ngx_http_klaviyo_value_t *value)
+{
+    ngx_http_klaviyo_pick_t  *pick;
+
+    pick = value->term.pick;
+
+    if (pick && !ngx_http_klaviyo_path_plural(value->term.path)) {
+        pick = ngx_http_klaviyo_pick_elements(compile->cf->pool, pick, -1);
+        if (pick == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    reader->nest++;
+    reader->elements[1] = reader->elements[0];
+    reader->elements[0] = pick;
+
+    return NGX_OK;
 }
 
 

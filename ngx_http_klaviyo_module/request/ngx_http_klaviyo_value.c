@@ -9,7 +9,7 @@
  */
 
 
-#include "ngx_http_klaviyo_rule.h"
+#include "ngx_http_klaviyo_module.h"
 
 
 static ngx_int_t ngx_http_klaviyo_term_compile(
@@ -27,6 +27,10 @@ static ngx_int_t ngx_http_klaviyo_term_element(
 static ngx_int_t ngx_http_klaviyo_term_path(
     ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_term_t *term,
     ngx_str_t *token, ngx_str_t *text);
+static ngx_int_t ngx_http_klaviyo_term_pick(
+    ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_term_t *term);
+static ngx_http_klaviyo_pick_t *ngx_http_klaviyo_term_root(
+    ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_term_t *term);
 static ngx_int_t ngx_http_klaviyo_term_string(
     ngx_http_klaviyo_compile_t *compile, ngx_http_klaviyo_value_t *value,
     ngx_http_klaviyo_term_t *term, ngx_str_t *token);
@@ -182,6 +186,10 @@ ngx_http_klaviyo_value_compile(ngx_http_klaviyo_compile_t *compile,
                            compile->operators
                            ? ", = != < <= > >= ~ !~ ~* or !~*" : " only");
         return NGX_ERROR;
+    }
+
+    if (value->term.pick && (!compile->parts || value->steps)) {
+        value->term.pick->whole = 1;
     }
 
     value->place = ngx_http_klaviyo_place(compile->cf, first, compile->token);
@@ -412,7 +420,68 @@ ngx_http_klaviyo_term_path(ngx_http_klaviyo_compile_t *compile,
         return NGX_ERROR;
     }
 
-    return NGX_OK;
+    return ngx_http_klaviyo_term_pick(compile, term);
+}
+
+
+/* What the term asks for of a body, be it by a name or in an element. */
+
+static ngx_int_t
+ngx_http_klaviyo_term_pick(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_term_t *term)
+{
+    ngx_http_klaviyo_pick_t  *pick;
+
+    pick = ngx_http_klaviyo_term_root(compile, term);
+
+    if (pick == NULL) {
+        return NGX_OK;
+    }
+
+    term->pick = ngx_http_klaviyo_pick_path(compile->cf->pool, pick,
+                                            term->path);
+
+    return term->pick ? NGX_OK : NGX_ERROR;
+}
+
+
+static ngx_http_klaviyo_pick_t *
+ngx_http_klaviyo_term_root(ngx_http_klaviyo_compile_t *compile,
+    ngx_http_klaviyo_term_t *term)
+{
+    ngx_http_klaviyo_name_t       *name;
+    ngx_http_klaviyo_main_conf_t  *kmcf;
+
+    kmcf = ngx_http_conf_get_module_main_conf(compile->cf,
+                                              ngx_http_klaviyo_module);
+
+    switch (term->type) {
+
+    case NGX_HTTP_KLAVIYO_TERM_REQUEST:
+        return &kmcf->request_pick;
+
+    case NGX_HTTP_KLAVIYO_TERM_RESPONSE:
+        return &kmcf->response_pick;
+
+    case NGX_HTTP_KLAVIYO_TERM_GRAPHQL:
+
+        /* what it is made of it doesn't tell */
+
+        kmcf->request_pick.whole = 1;
+        return NULL;
+
+    case NGX_HTTP_KLAVIYO_TERM_NAME:
+        name = compile->names->elts;
+        name += term->n;
+
+        return name->value ? name->value->term.pick : NULL;
+
+    case NGX_HTTP_KLAVIYO_TERM_ELEMENT:
+        return compile->elements[term->n];
+
+    default:
+        return NULL;
+    }
 }
 
 
@@ -918,7 +987,17 @@ ngx_http_klaviyo_step_arg(ngx_http_klaviyo_compile_t *compile,
 
         step->terms[n] = term;
 
-        return ngx_http_klaviyo_term_compile(compile, value, term, token);
+        if (ngx_http_klaviyo_term_compile(compile, value, term, token)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        if (term->pick) {
+            term->pick->whole = 1;
+        }
+
+        return NGX_OK;
     }
 
     if (kind == NGX_HTTP_KLAVIYO_ARG_PATH

@@ -83,6 +83,8 @@ typedef struct {
     ngx_str_t                            text;     /* STRING without parts */
     ngx_array_t                         *parts;    /* _part_t */
     ngx_http_klaviyo_path_t             *path;
+    ngx_http_klaviyo_pick_t             *pick;     /* of a body: the path's, or
+                                                      NULL */
     ngx_uint_t                           n;        /* NAME: which; ELEMENT:
                                                       how far out */
 } ngx_http_klaviyo_term_t;
@@ -149,11 +151,15 @@ typedef struct {
     ngx_array_t                         *captures;   /* _capture_t, or NULL */
     ngx_uint_t                          *needs;    /* grows by what the value
                                                       needs of bodies */
+    ngx_http_klaviyo_pick_t             *elements[2];  /* "." and "..": of the
+                                                          items around */
     ngx_str_t                            element;  /* the term that needs most
                                                       of value->frames */
     unsigned                             operators:1;  /* stop before one */
     unsigned                             several:1;  /* stop before the next
                                                         VALUE */
+    unsigned                             parts:1;  /* a document's part that
+                                                      others take parts of */
 } ngx_http_klaviyo_compile_t;
 
 

@@ -39,7 +39,8 @@ fuzz_one(fuzz_t *f)
 
     text = fuzz_rest(f);
 
-    body = ngx_http_klaviyo_document_body(&f->arena, &type, &text, action);
+    body = ngx_http_klaviyo_document_body(&f->arena, &type, &text, NULL,
+                                          action);
     fuzz_tree(f, body);
 
     if (body) {

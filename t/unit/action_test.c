@@ -47,7 +47,8 @@ unit_call(void **state, ngx_str_t *type, ngx_str_t *text)
 
     return ngx_http_klaviyo_document_body(arena,
                                           unit_exact(arena->pool, type),
-                                          unit_exact(arena->pool, text), 1);
+                                          unit_exact(arena->pool, text), NULL,
+                                          1);
 }
 
 

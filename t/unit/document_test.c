@@ -35,7 +35,8 @@ unit_body(void **state, ngx_str_t *type, ngx_str_t *text)
 
     return ngx_http_klaviyo_document_body(arena,
                                           unit_exact(arena->pool, type),
-                                          unit_exact(arena->pool, text), 0);
+                                          unit_exact(arena->pool, text), NULL,
+                                          0);
 }
 
 

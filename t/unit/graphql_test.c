@@ -91,7 +91,8 @@ unit_query(void **state, ngx_str_t *query)
     arena = *state;
     ngx_str_set(&type, "application/graphql");
 
-    json = ngx_http_klaviyo_document_body(arena, &type, query, 0);
+    json = ngx_http_klaviyo_document_body(arena, &type, query, NULL,
+                                          0);
 
     return ngx_http_klaviyo_document_graphql(arena, json, NULL);
 }

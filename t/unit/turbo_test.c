@@ -40,7 +40,7 @@ unit_turbo(void **state, ngx_str_t *text)
 
     ngx_str_set(&type, "text/x-script; charset=utf-8");
 
-    return ngx_http_klaviyo_document_body(arena, &type, copy, 0);
+    return ngx_http_klaviyo_document_body(arena, &type, copy, NULL, 0);
 }
 
 
