@@ -134,6 +134,11 @@ sub page_cases {
           server => "klaviyo_ignore bots; $tracked", browser => 'Puffin' },
         { name => 'tracked, all of klaviyo_ignore', account => 1,
           server => $tracked },
+        { name => 'tracked, the visitor remembered', account => 1,
+          server => "$PLAIN klaviyo_visitor \$cookie_session; $tracked" },
+        { name => 'not tracked: once, repeated', account => 1,
+          server => $PLAIN . rule($CUSTOMER, @SIX, 'Once 1')
+              =~ s/property Once 1;/once \$handle 30m;/r },
         { name => 'tracked by three rules', account => 1,
           server => "$PLAIN $tracked"
               . $tracked =~ s/"Viewed Product"/"Active on Site"/r

@@ -24,7 +24,7 @@ use Bench::Sink;
 
 ###############################################################################
 
-my $ROUNDS = quick() ? 2 : 5;       # of a second each
+my $ROUNDS = quick() ? 2 : 4;       # of a second each
 
 
 sub run {
