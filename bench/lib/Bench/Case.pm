@@ -119,6 +119,8 @@ sub page_cases {
 
         tracked_case(),
 
+        { name => 'tracked, a queue that is no file', account => 1,
+          spool => 'queue=off', server => "$PLAIN $tracked" },
         { name => 'tracked, ten properties', account => 1,
           server => $PLAIN . rule($CUSTOMER, @SIX, @FOUR) },
         { name => 'tracked, seven, one of a JSON cookie', account => 1,
