@@ -91,7 +91,7 @@ my %now = map { $_->{pid} => 1 } grep { !$_->{leaving} }
 is(scalar(grep { $now{$_} } @before), 0, 'reload makes others');
 
 # a worker that is killed is made anew
-$t->expect_log(qr/exited on signal 9/);
+$t->expect_kill();
 $t->signal('KILL', 'worker');
 ok($t->wait_for(sub { 2 == grep { !$now{$_->{pid}} } $t->processes('worker') }),
     'respawned');

@@ -120,6 +120,16 @@ sub expect_log {
     return $self;
 }
 
+
+# A process is killed by signal 9, at any point, also with a lock.
+
+sub expect_kill {
+    my ($self) = @_;
+
+    return $self->expect_log(qr/exited on signal 9/,
+        qr/shared memory zone .* was locked by/);
+}
+
 ###############################################################################
 
 # A port that no other test has; the lock ends with this process.

@@ -264,8 +264,7 @@ sub kill_worker {
     my @workers = $self->{t}->processes('worker') or return;
 
     $self->{workers}++;
-    $self->{t}->expect_log(qr/exited on signal 9/,
-        qr/shared memory zone .* locked by/);
+    $self->{t}->expect_kill();
 
     return kill 'KILL', $workers[rand @workers]{pid};
 }
@@ -279,8 +278,7 @@ sub kill_sender {
 
     $self->{senders}++;
     push @{$self->{killed}}, time();
-    $self->{t}->expect_log(qr/exited on signal 9/,
-        qr/shared memory zone .* locked by/);
+    $self->{t}->expect_kill();
 
     return kill 'KILL', $helpers[-1]{pid};
 }
