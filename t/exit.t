@@ -13,7 +13,8 @@ use strict;
 use Test::More;
 
 use FindBin ();
-use Time::HiRes qw(time);
+use POSIX ();
+use Time::HiRes qw(sleep time);
 
 use lib "$FindBin::Bin/lib";
 use Test::Nginx::Klaviyo;
@@ -22,6 +23,7 @@ use Test::Nginx::Klaviyo::Delivery;
 ###############################################################################
 
 drains();
+newborn() for 1 .. 3;
 late_request();
 hanging('QUIT', '1s', 2.3);
 hanging('QUIT', '100ms', 1.4);
@@ -65,6 +67,54 @@ sub drains {
     like($t->log(), qr/dispatcher stopped, generation 1, 0 events are left/,
         'QUIT: nothing is left');
     unlike($t->log(), qr/\[(?:warn|error|crit)\].*Klaviyo/, 'nothing is wrong');
+}
+
+
+# QUIT as soon as it starts: it delivers what the last one has left, though its
+# dispatcher may be told so before it has begun.
+
+sub newborn {
+    my $t = shop(account => 'batch events=10 linger=60s;', drain => '10s');
+    my $k = $t->klaviyo();
+
+    $k->stop();
+    view($t, 1, 95);
+    ok($t->kill_all(), 'newborn: killed before it could send');
+    unlink $t->dir() . '/nginx.pid';
+    $k->start();
+    $k->settings(delay => 0.5);
+    $t->mark();
+
+    my $pid = quits_at_once($t);
+
+    $t->run();
+    ok($t->wait_gone(20), 'newborn: ends');
+    waitpid $pid, 0;
+    is(missed([ numbers($k) ], [ 1 .. 95 ]), '', 'newborn: all have arrived');
+    like($t->log(), qr/dispatcher stopped, generation 1, 0 events are left/,
+        'newborn: nothing is left');
+}
+
+
+# A process that says QUIT from when nginx has a pid until it is told that this
+# is heard.
+
+sub quits_at_once {
+    my ($t) = @_;
+    my $pid = fork() // die "fork: $!\n";
+
+    return $pid if $pid;
+
+    my $end = time() + 10;
+
+    while (time() < $end && $t->log() !~ /SIGQUIT/) {
+        my $master = $t->master_pid();
+
+        kill 'QUIT', $master if $master;
+        sleep 0.001;
+    }
+
+    POSIX::_exit(0);
 }
 
 

@@ -10,9 +10,11 @@
  * it exits at once; else it processes events.  The command is read within the
  * latter, so whoever stands behind the reading can put the flag aside until
  * what is in flight is answered.  That is why the event method's
- * process_events() is wrapped, in this process only.  A signal that comes while
- * timers run is seen by nginx first: then the process dies as if it were
- * killed, which loses nothing either; the master's commands never come there.
+ * process_events() is wrapped, in this process only.  The first command may be
+ * read before the dispatcher is started, by the first timer.  A signal that
+ * comes while other timers run is seen by nginx first: then the process dies as
+ * if it were killed, which loses nothing either; the master's commands never
+ * come there.
  */
 
 
@@ -212,6 +214,12 @@ ngx_http_klaviyo_host_start(ngx_http_klaviyo_host_t *host)
     host->company = ngx_current_msec;
 
     ngx_http_klaviyo_host_timer(host, NGX_HTTP_KLAVIYO_HOST_SECOND);
+
+    /* told to quit before it was there */
+
+    if (ngx_quit || ngx_terminate) {
+        ngx_http_klaviyo_host_told(host);
+    }
 }
 
 
