@@ -163,11 +163,13 @@ NGINX_UBSAN =		$(UBSAN) \
 
 UNIT_INCS =		$(addprefix -I ,$(sort $(dir $(SRCS) $(HDRS)))) \
 			$(addprefix -I $(NGINX)/src/,core event event/modules \
-				os/unix http http/modules http/v2) \
+				event/quic os/unix http http/modules http/v2 \
+				http/v3) \
 			-I $(NGINX_OBJS) -I t/unit
+# newer versions of cmocka compare char, nginx's texts are u_char
 UNIT_CFLAGS =		-g -O1 $(ASAN) $(UBSAN) -W -Wall -Wpointer-arith \
-			-Wno-unused-parameter -Werror -DNGX_DEBUG_PALLOC=1 \
-			-MMD -MP
+			-Wno-unused-parameter -Wno-pointer-sign -Werror \
+			-DNGX_DEBUG_PALLOC=1 -MMD -MP
 
 # as the module's own configuration finds it
 BROTLI :=		$(shell echo '\#include <brotli/encode.h>' \

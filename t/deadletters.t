@@ -298,9 +298,11 @@ sub interrupted {
 sub wrong {
     my ($dir, $file) = folder();
 
-    for my $arguments ([], ['nonsense'], ['replay', '-d', $dir],
-        ['replay', '-d'], ['list', '--what'], ['list', '--code', 'a'],
-        ['replay', '-d', $dir, 'shop', '--code', 'a', '--id', 'b'])
+    my @no = ('-d', "$dir/no");
+
+    for my $arguments ([], ['nonsense', @no], ['replay', @no],
+        ['replay', '-d'], ['list', @no, '--what'], ['list', @no, '--code', 'a'],
+        ['replay', @no, 'shop', '--code', 'a', '--id', 'b'])
     {
         my ($text, $code) = run(@$arguments);
 
