@@ -61,6 +61,10 @@ static ngx_uint_t ngx_http_klaviyo_json_inexact(json_t *json);
 static ngx_int_t ngx_http_klaviyo_json_bound(ngx_http_klaviyo_arena_t *arena,
     ngx_str_t *text);
 static size_t ngx_http_klaviyo_json_skip_string(ngx_str_t *text, size_t i);
+static ngx_int_t ngx_http_klaviyo_json_mend(ngx_http_klaviyo_arena_t *arena,
+    ngx_str_t *text);
+static size_t ngx_http_klaviyo_json_mend_escape(u_char *p, u_char *last);
+static ngx_int_t ngx_http_klaviyo_json_unit(u_char *p, u_char *last);
 
 
 /* 1: as it is, 0: left out, 'u': \u00XX, else the letter after "\" */
@@ -738,6 +742,10 @@ ngx_http_klaviyo_json_parse(ngx_http_klaviyo_arena_t *arena, ngx_str_t *text)
 
     json = ngx_http_klaviyo_json_load(&utf8, &reals);
 
+    if (json == NULL && ngx_http_klaviyo_json_mend(arena, &utf8) == NGX_OK) {
+        json = ngx_http_klaviyo_json_load(&utf8, &reals);
+    }
+
     if (reals && json && ngx_http_klaviyo_json_inexact(json)) {
         json_decref(json);
         return NULL;
@@ -851,6 +859,96 @@ ngx_http_klaviyo_json_skip_string(ngx_str_t *text, size_t i)
     }
 
     return i;
+}
+
+
+/*
+ * What careless programs write and browsers don't mind: half of a surrogate
+ * pair where a text was cut, which becomes U+FFFD, and control characters in a
+ * string, which become blanks.  The size stays.  Returns NGX_DECLINED if there
+ * is none of it.
+ */
+
+static ngx_int_t
+ngx_http_klaviyo_json_mend(ngx_http_klaviyo_arena_t *arena, ngx_str_t *text)
+{
+    u_char      *p, *last;
+    size_t       n;
+    ngx_uint_t   changed, string;
+
+    p = ngx_http_klaviyo_arena_alloc(arena, text->len);
+    if (p == NULL) {
+        return NGX_DECLINED;
+    }
+
+    last = ngx_cpymem(p, text->data, text->len);
+    text->data = p;
+
+    changed = 0;
+    string = 0;
+
+    while (p < last) {
+
+        if (*p == '"') {
+            string = !string;
+
+        } else if (string && *p < ' ') {
+            *p = ' ';
+            changed = 1;
+
+        } else if (string && *p == '\\') {
+            n = ngx_http_klaviyo_json_mend_escape(p, last);
+
+            if (n == 0) {
+                ngx_memcpy(p + 2, "fffd", 4);
+                changed = 1;
+                n = 6;
+            }
+
+            p += n;
+            continue;
+        }
+
+        p++;
+    }
+
+    return changed ? NGX_OK : NGX_DECLINED;
+}
+
+
+/* The length of the escape at "p", 0 if it is half of a pair. */
+
+static size_t
+ngx_http_klaviyo_json_mend_escape(u_char *p, u_char *last)
+{
+    ngx_int_t  high, low;
+
+    high = ngx_http_klaviyo_json_unit(p, last);
+
+    if (high < 0xd800 || high > 0xdfff) {
+        return ngx_min(2, last - p);
+    }
+
+    if (high > 0xdbff) {
+        return 0;
+    }
+
+    low = ngx_http_klaviyo_json_unit(p + 6, last);
+
+    return (low >= 0xdc00 && low <= 0xdfff) ? 12 : 0;
+}
+
+
+/* The code unit of the escape at "p", or NGX_ERROR */
+
+static ngx_int_t
+ngx_http_klaviyo_json_unit(u_char *p, u_char *last)
+{
+    if (last - p < 6 || p[0] != '\\' || p[1] != 'u') {
+        return NGX_ERROR;
+    }
+
+    return ngx_hextoi(p + 2, 4);
 }
 
 
