@@ -113,8 +113,8 @@ sub ladder {
     who('a phone, made one', 'profile phone_number $arg_p | e164 RO;',
         'p=0712+345+678', 'phone_number:+40712345678');
 
-    for my $id ('null', 'undefined', '%00', 'a%0Ab', '%ff', '+', 'x' x 256,
-        '%7F', '%ED%A0%80')
+    for my $id ('null', 'undefined', 'deleted', '%00', 'a%0Ab', '%ff', '+',
+        'x' x 256, '%7F', '%ED%A0%80')
     {
         who('no id', 'profile external_id $arg_i; profile anonymous_id 17;',
             "i=$id", 'anonymous_id:17');

@@ -293,7 +293,7 @@ $v->get('are not remembered', '/p/hat', '(unidentified)', cart('c8'));
 
 # Keys that are none.
 
-for my $none ('', 'null', 'undefined') {
+for my $none ('', 'null', 'undefined', 'deleted') {
     $v->get("\"$none\" identifies", '/p/hat?_kx=n.AbC123',
         'Viewed Product _kx:n.AbC123', cart($none));
     $v->get("\"$none\" is nobody's", '/p/hat', '(unidentified)', cart($none));

@@ -316,25 +316,38 @@ ngx_http_klaviyo_identity_kx(ngx_str_t *text, ngx_str_t *company)
 }
 
 
-/*
- * Any text in UTF-8 without control characters.  "null" and "undefined" are
- * what scripts write for nobody: all of nobody would become one profile.
- */
+/* Any text in UTF-8 without control characters. */
 
 static ngx_uint_t
 ngx_http_klaviyo_identity_id(ngx_str_t *text)
 {
-    if (text->len > NGX_HTTP_KLAVIYO_MAX_IDENTIFIER) {
-        return 0;
+    return text->len <= NGX_HTTP_KLAVIYO_MAX_IDENTIFIER
+           && !ngx_http_klaviyo_identity_nobody(text)
+           && ngx_http_klaviyo_utf8_length(text) > 0;
+}
+
+
+ngx_uint_t
+ngx_http_klaviyo_identity_nobody(ngx_str_t *text)
+{
+    ngx_uint_t  i;
+
+    static ngx_str_t  words[] = {
+        ngx_string("null"),
+        ngx_string("undefined"),
+        ngx_string("deleted")
+    };
+
+    for (i = 0; i < sizeof(words) / sizeof(ngx_str_t); i++) {
+
+        if (text->len == words[i].len
+            && ngx_strncmp(text->data, words[i].data, text->len) == 0)
+        {
+            return 1;
+        }
     }
 
-    if ((text->len == 4 && ngx_strncmp(text->data, "null", 4) == 0)
-        || (text->len == 9 && ngx_strncmp(text->data, "undefined", 9) == 0))
-    {
-        return 0;
-    }
-
-    return (ngx_http_klaviyo_utf8_length(text) > 0);
+    return 0;
 }
 
 

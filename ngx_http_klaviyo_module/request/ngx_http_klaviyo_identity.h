@@ -67,7 +67,7 @@ typedef struct {
  * dotted domain, at most 99 bytes; a phone is E.164; a _kx is
  * "[A-Za-z0-9_=-]+.company", of this company if "company" is not empty; the
  * others are valid UTF-8 without control characters, at most 255 bytes, and
- * not "null" or "undefined"), a string or a number in "data"; else missing.
+ * not _nobody()'s), a string or a number in "data"; else missing.
  */
 void ngx_http_klaviyo_identity_check(ngx_http_klaviyo_data_t *data,
     ngx_http_klaviyo_field_e field, ngx_str_t *company);
@@ -76,8 +76,7 @@ void ngx_http_klaviyo_identity_check(ngx_http_klaviyo_data_t *data,
  * Klaviyo's cookie __kla_id: base64 JSON, at most 4096 bytes; tolerant of
  * percent escapes, quotes and missing padding.  Sets the first there is of
  * $exchange_id, e-mail ($email, email) and phone ($phone_number,
- * phone_number) that is valid; missing if none.  "null" and "undefined" are
- * empty.
+ * phone_number) that is valid; missing if none.
  */
 void ngx_http_klaviyo_identity_cookie(ngx_http_klaviyo_arena_t *arena,
     ngx_str_t *cookie, ngx_str_t *company, ngx_http_klaviyo_field_e *field,
@@ -104,6 +103,13 @@ ngx_uint_t ngx_http_klaviyo_identity_stated(ngx_http_klaviyo_arena_t *arena,
  */
 ngx_uint_t ngx_http_klaviyo_identity_implied(ngx_http_klaviyo_arena_t *arena,
     ngx_http_klaviyo_identity_t *identity, ngx_http_klaviyo_member_t *found);
+
+/*
+ * Whether it is what programs write for nobody: "null" and "undefined" of
+ * scripts, "deleted" of PHP, which deletes a cookie with that value.  All of
+ * nobody would become one profile.
+ */
+ngx_uint_t ngx_http_klaviyo_identity_nobody(ngx_str_t *text);
 
 /* The rendered name of e-mail, phone_number, id or _kx. */
 ngx_str_t *ngx_http_klaviyo_identity_key(ngx_http_klaviyo_field_e field);

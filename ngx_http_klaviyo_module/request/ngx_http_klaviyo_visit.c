@@ -112,8 +112,6 @@ ngx_http_klaviyo_visit(ngx_http_klaviyo_ctx_t *ctx,
 }
 
 
-/* "null" and "undefined" are what scripts write for nobody. */
-
 static void
 ngx_http_klaviyo_visit_value(ngx_http_klaviyo_ctx_t *ctx,
     ngx_http_klaviyo_visit_t *visit)
@@ -130,8 +128,7 @@ ngx_http_klaviyo_visit_value(ngx_http_klaviyo_ctx_t *ctx,
 
     if (ngx_http_klaviyo_data_text(&data, &text) != NGX_OK
         || text.len > NGX_HTTP_KLAVIYO_VISIT_VALUE
-        || (text.len == 4 && ngx_strncmp(text.data, "null", 4) == 0)
-        || (text.len == 9 && ngx_strncmp(text.data, "undefined", 9) == 0))
+        || ngx_http_klaviyo_identity_nobody(&text))
     {
         return;
     }
