@@ -429,6 +429,32 @@ ngx_http_klaviyo_decimal_scale(ngx_http_klaviyo_decimal_t *r,
 }
 
 
+void
+ngx_http_klaviyo_decimal_places(ngx_http_klaviyo_decimal_t *r,
+    ngx_http_klaviyo_decimal_t *a, ngx_int_t n)
+{
+    ngx_int_t                   drop;
+    ngx_http_klaviyo_uint128_t  power, value;
+
+    drop = -n - a->exponent;
+
+    if (drop <= 0) {
+        *r = *a;
+        return;
+    }
+
+    value = 0;
+
+    if (drop <= NGX_HTTP_KLAVIYO_DECIMAL_DIGITS) {
+        power = ngx_http_klaviyo_decimal_power(drop);
+        value = ngx_http_klaviyo_decimal_abs(a);
+        value = value / power + (value % power >= power / 2);
+    }
+
+    (void) ngx_http_klaviyo_decimal_set(r, a->coefficient < 0, value, -n);
+}
+
+
 ngx_int_t
 ngx_http_klaviyo_decimal_compare(ngx_http_klaviyo_decimal_t *a,
     ngx_http_klaviyo_decimal_t *b)

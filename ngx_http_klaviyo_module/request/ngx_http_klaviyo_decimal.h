@@ -58,6 +58,10 @@ ngx_int_t ngx_http_klaviyo_decimal_divide(ngx_http_klaviyo_decimal_t *r,
 ngx_int_t ngx_http_klaviyo_decimal_scale(ngx_http_klaviyo_decimal_t *r,
     ngx_http_klaviyo_decimal_t *a, ngx_int_t n);
 
+/* Rounds to "n" digits after the point, a half away from zero. */
+void ngx_http_klaviyo_decimal_places(ngx_http_klaviyo_decimal_t *r,
+    ngx_http_klaviyo_decimal_t *a, ngx_int_t n);
+
 /* Returns less than, equal to or greater than 0. */
 ngx_int_t ngx_http_klaviyo_decimal_compare(ngx_http_klaviyo_decimal_t *a,
     ngx_http_klaviyo_decimal_t *b);

@@ -75,9 +75,11 @@ static ngx_http_klaviyo_filter_t  ngx_http_klaviyo_filters[] = {
     NGX_HTTP_KLAVIYO_FILTER("at", at, INDEX, NONE, 1, 0, 0),
     NGX_HTTP_KLAVIYO_FILTER("keys", keys, NONE, NONE, 0, 0, 0),
     NGX_HTTP_KLAVIYO_FILTER("pick", pick, GLOB, NONE, 1, 0, 0),
+    NGX_HTTP_KLAVIYO_FILTER("entries", entries, PATTERN, NONE, 0, 0, 0),
     NGX_HTTP_KLAVIYO_FILTER("where", where, PATH, TERM, 2, 0, 0),
     NGX_HTTP_KLAVIYO_FILTER("unique", unique, NONE, NONE, 0, 0, 0),
     NGX_HTTP_KLAVIYO_FILTER("zip", zip, TERM, NONE, 1, 0, 0),
+    NGX_HTTP_KLAVIYO_FILTER("concat", concat, TERM, NONE, 1, 0, 1),
     NGX_HTTP_KLAVIYO_FILTER("default", default, TERM, NONE, 1, 0, 1),
     NGX_HTTP_KLAVIYO_FILTER("recall", recall, NAME, PATH, 1, 0, 0),
 
@@ -106,6 +108,7 @@ static ngx_http_klaviyo_filter_t  ngx_http_klaviyo_filters[] = {
     NGX_HTTP_KLAVIYO_FILTER("multiply", multiply, TERM, NONE, 1, 1, 0),
     NGX_HTTP_KLAVIYO_FILTER("divide", divide, TERM, NONE, 1, 1, 0),
     NGX_HTTP_KLAVIYO_FILTER("scale", scale, TERM, NONE, 1, 1, 0),
+    NGX_HTTP_KLAVIYO_FILTER("round", round, TERM, NONE, 1, 1, 0),
 };
 
 
@@ -429,9 +432,7 @@ ngx_http_klaviyo_filter_run(ngx_http_klaviyo_arena_t *arena,
 
     for (i = 0; i < nargs && !filter->total; i++) {
 
-        if ((filter->args[i] == NGX_HTTP_KLAVIYO_ARG_TERM
-             || (filter->args[i] == NGX_HTTP_KLAVIYO_ARG_COUNTRY
-                 && args[i].country == NULL))
+        if (filter->args[i] == NGX_HTTP_KLAVIYO_ARG_TERM
             && ngx_http_klaviyo_data_is_missing(&args[i].data))
         {
             data->type = args[i].data.type;

@@ -39,6 +39,9 @@ static ngx_int_t ngx_http_klaviyo_filter_greater(ngx_http_klaviyo_decimal_t *r,
     ngx_http_klaviyo_decimal_t *a, ngx_http_klaviyo_decimal_t *b);
 static ngx_int_t ngx_http_klaviyo_filter_scaled(ngx_http_klaviyo_decimal_t *r,
     ngx_http_klaviyo_decimal_t *a, ngx_http_klaviyo_decimal_t *b);
+static ngx_int_t ngx_http_klaviyo_filter_rounded(
+    ngx_http_klaviyo_decimal_t *r, ngx_http_klaviyo_decimal_t *a,
+    ngx_http_klaviyo_decimal_t *b);
 static void ngx_http_klaviyo_filter_reckon(ngx_http_klaviyo_arena_t *arena,
     ngx_http_klaviyo_data_t *data, ngx_http_klaviyo_data_t *term,
     ngx_http_klaviyo_reckon_pt reckon);
@@ -415,6 +418,35 @@ ngx_http_klaviyo_filter_scaled(ngx_http_klaviyo_decimal_t *r,
     }
 
     return ngx_http_klaviyo_decimal_scale(r, a, n);
+}
+
+
+void
+ngx_http_klaviyo_filter_round(ngx_http_klaviyo_arena_t *arena,
+    ngx_http_klaviyo_data_t *data, ngx_http_klaviyo_arg_t *args,
+    ngx_uint_t nargs)
+{
+    ngx_http_klaviyo_filter_reckon(arena, data, &args[0].data,
+                                   ngx_http_klaviyo_filter_rounded);
+}
+
+
+static ngx_int_t
+ngx_http_klaviyo_filter_rounded(ngx_http_klaviyo_decimal_t *r,
+    ngx_http_klaviyo_decimal_t *a, ngx_http_klaviyo_decimal_t *b)
+{
+    int64_t  n;
+
+    if (ngx_http_klaviyo_filter_integral(b, &n) != NGX_OK
+        || n < 0
+        || n > NGX_HTTP_KLAVIYO_FILTER_SCALE)
+    {
+        return NGX_DECLINED;
+    }
+
+    ngx_http_klaviyo_decimal_places(r, a, n);
+
+    return NGX_OK;
 }
 
 

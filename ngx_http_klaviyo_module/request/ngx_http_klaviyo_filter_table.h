@@ -39,9 +39,11 @@ ngx_http_klaviyo_filter_define(last);
 ngx_http_klaviyo_filter_define(at);
 ngx_http_klaviyo_filter_define(keys);
 ngx_http_klaviyo_filter_define(pick);
+ngx_http_klaviyo_filter_define(entries);
 ngx_http_klaviyo_filter_define(where);
 ngx_http_klaviyo_filter_define(unique);
 ngx_http_klaviyo_filter_define(zip);
+ngx_http_klaviyo_filter_define(concat);
 ngx_http_klaviyo_filter_define(default);
 ngx_http_klaviyo_filter_define(recall);
 
@@ -71,7 +73,16 @@ ngx_http_klaviyo_filter_define(max);
 ngx_http_klaviyo_filter_define(multiply);
 ngx_http_klaviyo_filter_define(divide);
 ngx_http_klaviyo_filter_define(scale);
+ngx_http_klaviyo_filter_define(round);
 
+
+/*
+ * The first group of the match, or all of it, as a string; missing if there is
+ * none (what a limit stops is counted).
+ */
+void ngx_http_klaviyo_filter_match(ngx_http_klaviyo_arena_t *arena,
+    ngx_http_klaviyo_data_t *data, ngx_http_klaviyo_regex_t *regex,
+    ngx_str_t *text);
 
 /* The text of a scalar; of all else NGX_DECLINED, and "data" is missing. */
 ngx_int_t ngx_http_klaviyo_filter_take(ngx_http_klaviyo_data_t *data,
@@ -107,7 +118,7 @@ void *ngx_http_klaviyo_phone_country(ngx_str_t *name);
 /*
  * Writes the number as +40712345678 and returns the length, at most
  * NGX_HTTP_KLAVIYO_PHONE_LEN, or 0: not a number that can be dialed as it
- * stands from "country".
+ * stands from "country", or from anywhere if that is NULL.
  */
 #define NGX_HTTP_KLAVIYO_PHONE_LEN  16
 

@@ -19,7 +19,7 @@ static void ngx_http_klaviyo_filter_part(ngx_http_klaviyo_data_t *data,
     ngx_str_t *text, ngx_str_t *sep, ngx_int_t n);
 static ngx_uint_t ngx_http_klaviyo_filter_next(ngx_str_t *rest,
     ngx_str_t *sep, ngx_str_t *part);
-static void ngx_http_klaviyo_filter_concat(ngx_http_klaviyo_arena_t *arena,
+static void ngx_http_klaviyo_filter_glue(ngx_http_klaviyo_arena_t *arena,
     ngx_http_klaviyo_data_t *data, ngx_str_t *first, ngx_str_t *second);
 
 
@@ -116,29 +116,36 @@ ngx_http_klaviyo_filter_regex(ngx_http_klaviyo_arena_t *arena,
     ngx_http_klaviyo_data_t *data, ngx_http_klaviyo_arg_t *args,
     ngx_uint_t nargs)
 {
+    ngx_str_t  text;
+
+    if (ngx_http_klaviyo_filter_take(data, &text) == NGX_OK) {
+        ngx_http_klaviyo_filter_match(arena, data, args[0].regex, &text);
+    }
+}
+
+
+void
+ngx_http_klaviyo_filter_match(ngx_http_klaviyo_arena_t *arena,
+    ngx_http_klaviyo_data_t *data, ngx_http_klaviyo_regex_t *regex,
+    ngx_str_t *text)
+{
     size_t     *pair, captures[4];
     ngx_int_t   rc;
-    ngx_str_t   text;
 
-    if (ngx_http_klaviyo_filter_take(data, &text) != NGX_OK) {
-        return;
-    }
-
-    rc = ngx_http_klaviyo_regex_exec(args[0].regex, &text, captures, 2);
+    rc = ngx_http_klaviyo_regex_exec(regex, text, captures, 2);
 
     if (rc == NGX_ABORT) {
         arena->limits++;
     }
 
-    pair = ngx_http_klaviyo_regex_groups(args[0].regex) ? &captures[2]
-                                                        : captures;
+    pair = ngx_http_klaviyo_regex_groups(regex) ? &captures[2] : captures;
 
     if (rc != NGX_OK || pair[0] == (size_t) -1) {
         ngx_http_klaviyo_data_missing(data);
         return;
     }
 
-    ngx_http_klaviyo_data_set_string(data, text.data + pair[0],
+    ngx_http_klaviyo_data_set_string(data, text->data + pair[0],
                                      pair[1] - pair[0]);
 }
 
@@ -296,7 +303,7 @@ ngx_http_klaviyo_filter_prefix(ngx_http_klaviyo_arena_t *arena,
     if (ngx_http_klaviyo_filter_take(data, &text) == NGX_OK
         && ngx_http_klaviyo_filter_take(&args[0].data, &prefix) == NGX_OK)
     {
-        ngx_http_klaviyo_filter_concat(arena, data, &prefix, &text);
+        ngx_http_klaviyo_filter_glue(arena, data, &prefix, &text);
         return;
     }
 
@@ -314,7 +321,7 @@ ngx_http_klaviyo_filter_suffix(ngx_http_klaviyo_arena_t *arena,
     if (ngx_http_klaviyo_filter_take(data, &text) == NGX_OK
         && ngx_http_klaviyo_filter_take(&args[0].data, &suffix) == NGX_OK)
     {
-        ngx_http_klaviyo_filter_concat(arena, data, &text, &suffix);
+        ngx_http_klaviyo_filter_glue(arena, data, &text, &suffix);
         return;
     }
 
@@ -323,7 +330,7 @@ ngx_http_klaviyo_filter_suffix(ngx_http_klaviyo_arena_t *arena,
 
 
 static void
-ngx_http_klaviyo_filter_concat(ngx_http_klaviyo_arena_t *arena,
+ngx_http_klaviyo_filter_glue(ngx_http_klaviyo_arena_t *arena,
     ngx_http_klaviyo_data_t *data, ngx_str_t *first, ngx_str_t *second)
 {
     u_char  *p;
@@ -438,13 +445,16 @@ ngx_http_klaviyo_filter_e164(ngx_http_klaviyo_arena_t *arena,
         country = ngx_http_klaviyo_phone_country(&name);
     }
 
-    if (country == NULL) {
-        return;
-    }
-
     len = ngx_http_klaviyo_phone_format(buf, country, &text);
 
     if (len == 0) {
+
+        if (args[0].country == NULL
+            && args[0].data.type == NGX_HTTP_KLAVIYO_UNKNOWN)
+        {
+            data->type = NGX_HTTP_KLAVIYO_UNKNOWN;
+        }
+
         return;
     }
 

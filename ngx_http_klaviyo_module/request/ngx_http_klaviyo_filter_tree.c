@@ -24,6 +24,12 @@ static void ngx_http_klaviyo_filter_members(ngx_http_klaviyo_arena_t *arena,
 static void ngx_http_klaviyo_filter_member(ngx_http_klaviyo_arena_t *arena,
     void *iter, ngx_http_klaviyo_regex_t *glob,
     ngx_http_klaviyo_data_t *element);
+static ngx_int_t ngx_http_klaviyo_filter_entry(ngx_http_klaviyo_arena_t *arena,
+    json_t *array, ngx_http_klaviyo_regex_t *regex,
+    ngx_http_klaviyo_data_t *name, ngx_http_klaviyo_data_t *value);
+static ngx_int_t ngx_http_klaviyo_filter_pair(ngx_http_klaviyo_arena_t *arena,
+    json_t *array, ngx_http_klaviyo_data_t *first,
+    ngx_http_klaviyo_data_t *second);
 static ngx_uint_t ngx_http_klaviyo_filter_equal(ngx_http_klaviyo_data_t *a,
     ngx_http_klaviyo_data_t *b);
 static ngx_int_t ngx_http_klaviyo_filter_seen(ngx_http_klaviyo_arena_t *arena,
@@ -171,6 +177,76 @@ ngx_http_klaviyo_filter_member(ngx_http_klaviyo_arena_t *arena, void *iter,
     }
 
     ngx_http_klaviyo_data_missing(element);
+}
+
+
+/* Names beside their values, or places beside their elements */
+
+void
+ngx_http_klaviyo_filter_entries(ngx_http_klaviyo_arena_t *arena,
+    ngx_http_klaviyo_data_t *data, ngx_http_klaviyo_arg_t *args,
+    ngx_uint_t nargs)
+{
+    void                      *iter;
+    size_t                     i, n;
+    u_char                     buf[NGX_SIZE_T_LEN];
+    json_t                    *object, *array;
+    ngx_http_klaviyo_data_t    name, value;
+    ngx_http_klaviyo_regex_t  *regex;
+
+    regex = nargs ? args[0].regex : NULL;
+    array = ngx_http_klaviyo_filter_array(arena);
+
+    object = (data->type == NGX_HTTP_KLAVIYO_TREE
+              && json_is_object(data->json)) ? data->json : NULL;
+
+    iter = json_object_iter(object);
+    n = object ? json_object_size(object) : ngx_http_klaviyo_filter_size(data);
+
+    for (i = 0; array && i < n; i++) {
+
+        if (object) {
+            ngx_http_klaviyo_filter_member(arena, iter, NULL, &name);
+            ngx_http_klaviyo_data_from_json(arena, &value,
+                                            json_object_iter_value(iter));
+            iter = json_object_iter_next(object, iter);
+
+        } else {
+            name.type = NGX_HTTP_KLAVIYO_NUMBER;
+            name.text.data = buf;
+            name.text.len = ngx_sprintf(buf, "%uz", i) - buf;
+            ngx_http_klaviyo_filter_element(arena, data, i, &value);
+        }
+
+        if (ngx_http_klaviyo_filter_entry(arena, array, regex, &name, &value)
+            != NGX_OK)
+        {
+            break;
+        }
+    }
+
+    data->type = NGX_HTTP_KLAVIYO_TREE;
+    data->json = array;
+}
+
+
+static ngx_int_t
+ngx_http_klaviyo_filter_entry(ngx_http_klaviyo_arena_t *arena, json_t *array,
+    ngx_http_klaviyo_regex_t *regex, ngx_http_klaviyo_data_t *name,
+    ngx_http_klaviyo_data_t *value)
+{
+    ngx_str_t  text;
+
+    if (regex) {
+        text = name->text;
+        ngx_http_klaviyo_filter_match(arena, name, regex, &text);
+
+        if (ngx_http_klaviyo_data_is_missing(name)) {
+            return NGX_OK;
+        }
+    }
+
+    return ngx_http_klaviyo_filter_pair(arena, array, name, value);
 }
 
 
@@ -331,8 +407,6 @@ ngx_http_klaviyo_filter_seen(ngx_http_klaviyo_arena_t *arena, json_t *set,
 }
 
 
-/* null keeps its place in a pair */
-
 void
 ngx_http_klaviyo_filter_zip(ngx_http_klaviyo_arena_t *arena,
     ngx_http_klaviyo_data_t *data, ngx_http_klaviyo_arg_t *args,
@@ -340,7 +414,7 @@ ngx_http_klaviyo_filter_zip(ngx_http_klaviyo_arena_t *arena,
 {
     size_t                    i, n;
     json_t                   *array;
-    ngx_http_klaviyo_data_t   pair, first, second;
+    ngx_http_klaviyo_data_t   first, second;
 
     array = ngx_http_klaviyo_filter_array(arena);
 
@@ -351,16 +425,73 @@ ngx_http_klaviyo_filter_zip(ngx_http_klaviyo_arena_t *arena,
         ngx_http_klaviyo_filter_element(arena, data, i, &first);
         ngx_http_klaviyo_filter_element(arena, &args[0].data, i, &second);
 
-        pair.type = NGX_HTTP_KLAVIYO_TREE;
-        pair.json = ngx_http_klaviyo_filter_array(arena);
-
-        if (pair.json == NULL
-            || ngx_http_klaviyo_filter_push(arena, pair.json, &first)
-               != NGX_OK
-            || ngx_http_klaviyo_filter_push(arena, pair.json, &second)
-               != NGX_OK
-            || ngx_http_klaviyo_filter_push(arena, array, &pair) != NGX_OK)
+        if (ngx_http_klaviyo_filter_pair(arena, array, &first, &second)
+            != NGX_OK)
         {
+            break;
+        }
+    }
+
+    data->type = NGX_HTTP_KLAVIYO_TREE;
+    data->json = array;
+}
+
+
+/* null keeps its place in a pair */
+
+static ngx_int_t
+ngx_http_klaviyo_filter_pair(ngx_http_klaviyo_arena_t *arena, json_t *array,
+    ngx_http_klaviyo_data_t *first, ngx_http_klaviyo_data_t *second)
+{
+    ngx_http_klaviyo_data_t  pair;
+
+    pair.type = NGX_HTTP_KLAVIYO_TREE;
+    pair.json = ngx_http_klaviyo_filter_array(arena);
+
+    if (pair.json == NULL
+        || ngx_http_klaviyo_filter_push(arena, pair.json, first) != NGX_OK
+        || ngx_http_klaviyo_filter_push(arena, pair.json, second) != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    return ngx_http_klaviyo_filter_push(arena, array, &pair);
+}
+
+
+/* What is missing adds nothing; what a limit stopped leaves nothing. */
+
+void
+ngx_http_klaviyo_filter_concat(ngx_http_klaviyo_arena_t *arena,
+    ngx_http_klaviyo_data_t *data, ngx_http_klaviyo_arg_t *args,
+    ngx_uint_t nargs)
+{
+    size_t                    i, n, size;
+    json_t                   *array;
+    ngx_http_klaviyo_data_t   element, *term;
+
+    term = &args[0].data;
+
+    if (ngx_http_klaviyo_data_is_missing(term)) {
+
+        if (term->type == NGX_HTTP_KLAVIYO_UNKNOWN) {
+            data->type = NGX_HTTP_KLAVIYO_UNKNOWN;
+        }
+
+        return;
+    }
+
+    array = ngx_http_klaviyo_filter_array(arena);
+
+    size = ngx_http_klaviyo_data_is_missing(data)
+           ? 0 : ngx_http_klaviyo_filter_size(data);
+    n = size + ngx_http_klaviyo_filter_size(term);
+
+    for (i = 0; array && i < n; i++) {
+        ngx_http_klaviyo_filter_element(arena, (i < size) ? data : term,
+                                        (i < size) ? i : i - size, &element);
+
+        if (ngx_http_klaviyo_filter_push(arena, array, &element) != NGX_OK) {
             break;
         }
     }

@@ -104,9 +104,11 @@ static ngx_http_klaviyo_transfer_t  ngx_http_klaviyo_transfers[] = {
 
     NGX_HTTP_KLAVIYO_TRANSFER("keys", OBJECT, ARRAY, STRING),
     NGX_HTTP_KLAVIYO_TRANSFER("pick", OBJECT, ARRAY, ANY),
+    NGX_HTTP_KLAVIYO_TRANSFER("entries", ANY, ARRAY, ARRAY),
     NGX_HTTP_KLAVIYO_TRANSFER("where", ANY, ARRAY, ANY),
     NGX_HTTP_KLAVIYO_TRANSFER("unique", ANY, ARRAY, ANY),
     NGX_HTTP_KLAVIYO_TRANSFER("zip", ANY, ARRAY, ARRAY),
+    NGX_HTTP_KLAVIYO_TRANSFER("concat", ANY, ARRAY, ANY),
 
     NGX_HTTP_KLAVIYO_TRANSFER("trim", SCALAR, STRING, ANY),
     NGX_HTTP_KLAVIYO_TRANSFER("lower", SCALAR, STRING, ANY),
@@ -132,6 +134,7 @@ static ngx_http_klaviyo_transfer_t  ngx_http_klaviyo_transfers[] = {
     NGX_HTTP_KLAVIYO_TRANSFER("multiply", FIGURE, NUMBER, ANY),
     NGX_HTTP_KLAVIYO_TRANSFER("divide", FIGURE, NUMBER, ANY),
     NGX_HTTP_KLAVIYO_TRANSFER("scale", FIGURE, NUMBER, ANY),
+    NGX_HTTP_KLAVIYO_TRANSFER("round", FIGURE, NUMBER, ANY),
 
     { ngx_null_string, 0, 0, 0 }
 };

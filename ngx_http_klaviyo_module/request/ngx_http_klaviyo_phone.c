@@ -349,6 +349,9 @@ ngx_http_klaviyo_phone_format(u_char *buf, void *country, ngx_str_t *text)
     if (plus) {
         /* void */
 
+    } else if (c == NULL) {
+        return 0;
+
     } else if (c->abroad[0] && ngx_http_klaviyo_phone_begins(digits, len,
                                                              c->abroad))
     {

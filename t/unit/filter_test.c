@@ -249,10 +249,11 @@ test_missing_stays_missing_but_for_default_and_count(void **state)
     static char  *names[] = {
         "urldecode", "formdecode", "base64", "base64url", "json", "jwt",
         "form", "kv", "unescape", "first", "last", "at", "keys", "pick",
-        "where", "unique", "zip", "trim", "lower", "upper", "regex", "split",
+        "entries", "where", "unique", "zip", "trim", "lower", "upper",
+        "regex", "split",
         "join", "prefix", "suffix", "gid", "sha256", "e164", "number",
         "integer", "boolean", "string", "date", "sum", "min", "max",
-        "multiply", "divide", "scale"
+        "multiply", "divide", "scale", "round"
     };
 
     ngx_memzero(args, sizeof(args));
@@ -292,7 +293,7 @@ test_a_term_that_is_missing_or_unknown_decides(void **state)
     ngx_http_klaviyo_data_t   data;
 
     static char  *names[] = {
-        "zip", "prefix", "suffix", "multiply", "divide", "scale"
+        "zip", "prefix", "suffix", "multiply", "divide", "scale", "round"
     };
 
     ngx_memzero(args, sizeof(args));
@@ -529,6 +530,57 @@ test_unique_keeps_the_first_of_equal_elements(void **state)
     assert_filter("[\"\",\"a\"]", "[\"\",\"a\",\"\"]", "unique");
     assert_filter("[\"x\"]", "\"x\"", "unique");
     assert_filter("[]", "[]", "unique");
+}
+
+
+static void
+test_entries_are_names_beside_values(void **state)
+{
+    assert_filter("[[\"b\",1],[\"a\",null]]", "{\"b\":1,\"a\":null}",
+                  "entries");
+    assert_filter("[[0,\"x\"],[1,null],[2,[3]]]", "[\"x\",null,[3]]",
+                  "entries");
+    assert_filter("[[0,\"x\"]]", "\"x\"", "entries");
+    assert_filter("[]", "{}", "entries");
+    assert_filter("[]", "[]", "entries");
+
+    assert_filter("[[\"17\",\"2\"],[\"18\",\"3\"]]",
+                  "{\"q_17\":\"2\",\"q_new\":\"9\",\"q_18\":\"3\"}", "entries",
+                  "^q_(\\d+)$");
+    assert_filter("[[\"1\",\"y\"]]", "[\"x\",\"y\"]", "entries", "1");
+}
+
+
+static void
+test_concat_takes_what_there_is(void **state)
+{
+    assert_filter("[1,2,\"a\"]", "[1,2]", "concat", "\"a\"");
+    assert_filter("[\"a\",[1]]", "\"a\"", "concat", "[[1]]");
+    assert_filter("[1]", "", "concat", "[1]");
+    assert_filter("[1]", "[1]", "concat", "");
+    assert_filter("7", "7", "concat", "");
+    assert_filter("[null,null]", "[null]", "concat", "[null]");
+}
+
+
+static void
+test_numbers_are_rounded(void **state)
+{
+    assert_filter("23.79", "23.7881", "round", "2");
+    assert_filter("3.33", "3.3333333333333335", "round", "2");
+    assert_filter("1.01", "\"1.005\"", "round", "2");
+    assert_filter("-1.01", "-1.005", "round", "2");
+    assert_filter("1", "0.5", "round", "0");
+    assert_filter("0", "0.49999999999999", "round", "0");
+    assert_filter("0", "-0.4", "round", "0");
+    assert_filter("100", "99.995", "round", "2");
+    assert_filter("12", "12", "round", "2");
+    assert_filter("0", "1e-40", "round", "2");
+    assert_filter("1.2e21", "1.2e21", "round", "2");
+    assert_filter("[1.2,3.5]", "[1.2345,\"3.45\"]", "round", "1");
+    assert_missing("1", "round", "-1");
+    assert_missing("\"x\"", "round", "1");
+    assert_missing("1", "round", "\"x\"");
 }
 
 
@@ -880,6 +932,10 @@ test_an_exhausted_arena_makes_a_result_unknown(void **state)
         { "{\"a\":1}", "pick", "*" },
         { "[1,2]", "unique" },
         { "[1,2]", "zip", "[3,4]" },
+        { "[1,2]", "concat", "[3,4]" },
+        { "{\"a\":1}", "entries" },
+        { "[1,2]", "entries", "1" },
+        { "1.25", "round", "1" },
         { "[{\"a\":1}]", "where", "a", "1" },
         { "[1,2]", "last" },
         { "\"a%20b\"", "urldecode" },
@@ -1205,6 +1261,9 @@ main(void)
         unit_arena_test(test_keys_and_pick_look_into_objects),
         unit_arena_test(test_where_keeps_the_elements_that_fit),
         unit_arena_test(test_unique_keeps_the_first_of_equal_elements),
+        unit_arena_test(test_entries_are_names_beside_values),
+        unit_arena_test(test_concat_takes_what_there_is),
+        unit_arena_test(test_numbers_are_rounded),
         unit_arena_test(test_zip_makes_pairs),
         unit_arena_test(test_default_replaces_what_would_not_be_sent),
         unit_arena_test(test_trim_lower_and_upper),
