@@ -28,6 +28,8 @@ full_ring();
 hanging();
 over_max('drop_oldest');
 over_max('drop_new');
+over_max('drop_oldest', 2000, 'queue 8m; batch events=1000 bytes=2m;', 2);
+at_the_end();
 unwritable();
 disk();
 
@@ -90,18 +92,23 @@ sub hanging {
 ###############################################################################
 
 # No more than "max" on disk: the oldest go, or no more is taken in and the ring
-# gets full.  What is dropped is counted, to the event.
+# gets full.  What is dropped is counted, to the event.  A batch that comes back
+# may be as large as the spool.
 
 sub over_max {
-    my ($full) = @_;
-    my $t = shop(text(), account => "queue 2m; batch events=100 bytes=256k; "
-        . "spool max=1m full=$full;");
+    my ($full, $more, $account, $max) = @_;
+
+    $account //= 'queue 2m; batch events=100 bytes=256k;';
+    $max //= 1;
+
+    my $t = shop(text(), account => "$account spool max=${max}m full=$full;");
     my $k = $t->klaviyo();
     my $size = 0;
+    my $events = 2000 + ($more || 0);
 
     $k->stop();
 
-    for my $n (0 .. 19) {
+    for my $n (0 .. $events / 100 - 1) {
         big($t, $n * 100 + 1, $n * 100 + 100);
         sleep 0.05;
         $size = max($size, sum0(map { -s $t->dir() . "/spool/$_" || 0 }
@@ -113,7 +120,7 @@ sub over_max {
     my $dropped = account($t)->{events}{dropped}{full};
 
     cmp_ok($dropped, '>', 100, "$full: events are dropped");
-    cmp_ok($size, '<=', 1024 * 1024, 'there is never more on disk');
+    cmp_ok($size, '<=', $max * 1024 * 1024, 'there is never more on disk');
     cmp_ok($size, '>', 500_000, 'nor much less');
     conserved($t, 'all is counted', busy => 1);
 
@@ -125,16 +132,47 @@ sub over_max {
     my @numbers = sort { $a <=> $b } numbers($k);
 
     is(scalar uniq(@numbers), @numbers, 'each comes once');
-    is(scalar(@numbers), 2000 - account($t)->{events}{dropped}{full},
+    is(scalar(@numbers), $events - account($t)->{events}{dropped}{full},
         'all but the dropped ones');
 
-    my $last = grep { $_ > 1800 } @numbers;
+    my $last = grep { $_ > $events - 200 } @numbers;
     my $first = grep { $_ <= 200 } @numbers;
 
     $full eq 'drop_new'
         ? cmp_ok($first, '>', $last, 'the first ones came')
         : cmp_ok($last, '>=', $first, 'the last ones came');
     is(scalar(() = $t->log() =~ /the spool is full/g), 1, 'it is told once');
+}
+
+
+# A batch larger than the spool, when nginx ends: the last of it are kept.
+
+sub at_the_end {
+    my $t = shop(text(), drain => '100ms', account => 'queue 16m; '
+        . 'batch events=1000 bytes=4m linger=500ms; '
+        . 'spool max=1m full=drop_oldest;', start => 0);
+    my $k = $t->klaviyo();
+    my $text = $t->read_file('nginx.conf');
+
+    $t->write_file('nginx.conf',
+        $text =~ s{(klaviyo_spool \S+);}{$1 queue=off;}r);
+    $t->run();
+    $k->stop();
+
+    big($t, 1, 900);
+    ok($t->wait_for(sub { account($t)->{state} eq 'backoff' }),
+        'at the end: Klaviyo is away');
+    big($t, 901, 1000);
+    ok($t->quit(), 'at the end: nginx ends');
+
+    $k->start();
+    $t->run();
+    ok(emptied($t, 20), 'at the end: what was kept is sent');
+
+    my %came = map { $_ => 1 } numbers($k);
+
+    cmp_ok(scalar keys %came, '>', 200, 'at the end: as much as there is room');
+    is(scalar(grep { $came{$_} } 901 .. 1000), 100, 'at the end: the last');
 }
 
 ###############################################################################

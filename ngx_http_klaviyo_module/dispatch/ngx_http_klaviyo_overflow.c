@@ -87,9 +87,19 @@ ngx_http_klaviyo_overflow_in(ngx_http_klaviyo_sender_t *s)
 
         slot = ngx_http_klaviyo_overflow_slot(s, &stat);
 
-        if (slot == NGX_DECLINED
-            || ngx_http_klaviyo_spool_write(&s->spool, slot) != NGX_OK)
+        if (slot == NGX_DECLINED) {
+            break;
+        }
+
+        rc = ngx_http_klaviyo_spool_write(&s->spool, slot);
+
+        if (rc == NGX_AGAIN
+            && ngx_http_klaviyo_spool_drop(&s->spool) == NGX_OK)
         {
+            return NGX_HTTP_KLAVIYO_TICK_OVERFLOW;
+        }
+
+        if (rc != NGX_OK) {
             break;
         }
     }

@@ -61,6 +61,8 @@ static void ngx_http_klaviyo_spool_avoid(ngx_http_klaviyo_avoid_t *avoid,
 static void ngx_http_klaviyo_spool_publish(ngx_http_klaviyo_spool_t *spool,
     time_t oldest);
 
+static void ngx_http_klaviyo_spool_shorten(ngx_http_klaviyo_spool_t *spool,
+    ngx_int_t slot);
 static u_char *ngx_http_klaviyo_spool_lines(ngx_http_klaviyo_spool_t *spool,
     ngx_int_t slot, size_t *len);
 static ngx_int_t ngx_http_klaviyo_spool_room(ngx_http_klaviyo_spool_t *spool,
@@ -69,6 +71,7 @@ static ngx_int_t ngx_http_klaviyo_spool_open_out(
     ngx_http_klaviyo_spool_t *spool);
 static ngx_int_t ngx_http_klaviyo_spool_append(
     ngx_http_klaviyo_spool_t *spool, u_char *p, size_t len);
+static ngx_fd_t ngx_http_klaviyo_spool_create(u_char *path);
 static void ngx_http_klaviyo_spool_failed(ngx_http_klaviyo_spool_t *spool,
     ngx_err_t err, char *action);
 static void ngx_http_klaviyo_spool_close_out(ngx_http_klaviyo_spool_t *spool);
@@ -382,6 +385,8 @@ ngx_http_klaviyo_spool_write(ngx_http_klaviyo_spool_t *spool, ngx_int_t slot)
     size_t      len;
     ngx_int_t   rc;
 
+    ngx_http_klaviyo_spool_shorten(spool, slot);
+
     p = ngx_http_klaviyo_spool_lines(spool, slot, &len);
 
     if (p == NULL) {
@@ -417,6 +422,33 @@ failed:
     ngx_http_klaviyo_ring_release(spool->ring, slot);
 
     return rc;
+}
+
+
+/*
+ * A batch that comes back may be larger than the room that is made for it at
+ * once, or than the whole spool: the rest waits as a slot of its own.
+ */
+
+static void
+ngx_http_klaviyo_spool_shorten(ngx_http_klaviyo_spool_t *spool, ngx_int_t slot)
+{
+    size_t                      size;
+    ngx_http_klaviyo_record_t  *record;
+
+    size = 0;
+
+    for (record = ngx_http_klaviyo_ring_first(spool->ring, slot);
+         record;
+         record = ngx_http_klaviyo_ring_next(spool->ring, slot, record))
+    {
+        size += NGX_HTTP_KLAVIYO_LINE_HEAD + record->len;
+
+        if (size > NGX_HTTP_KLAVIYO_SPOOL_WRITE) {
+            (void) ngx_http_klaviyo_ring_split(spool->ring, slot, record);
+            return;
+        }
+    }
 }
 
 
@@ -546,8 +578,7 @@ ngx_http_klaviyo_spool_open_out(ngx_http_klaviyo_spool_t *spool)
             return NGX_ERROR;
         }
 
-        fd = open((const char *) path,
-                  O_WRONLY|O_CREAT|O_EXCL|O_APPEND|O_NOFOLLOW|O_CLOEXEC, 0600);
+        fd = ngx_http_klaviyo_spool_create(path);
 
         if (fd != NGX_INVALID_FILE) {
             break;
@@ -568,8 +599,6 @@ ngx_http_klaviyo_spool_open_out(ngx_http_klaviyo_spool_t *spool)
                       "fchown(\"%s\") failed", path);
     }
 
-    (void) flock(fd, LOCK_EX|LOCK_NB);
-
     ngx_http_klaviyo_ring_set_segment(spool->ring, spool->seq);
 
     spool->out = fd;
@@ -577,6 +606,39 @@ ngx_http_klaviyo_spool_open_out(ngx_http_klaviyo_spool_t *spool)
     spool->segments++;
 
     return NGX_OK;
+}
+
+
+/*
+ * Before it is locked, the reader of another generation may find it empty and
+ * remove it: then it is as if the name had been taken.
+ */
+
+static ngx_fd_t
+ngx_http_klaviyo_spool_create(u_char *path)
+{
+    ngx_fd_t  fd;
+
+    fd = open((const char *) path,
+              O_WRONLY|O_CREAT|O_EXCL|O_APPEND|O_NOFOLLOW|O_CLOEXEC, 0600);
+
+    if (fd == NGX_INVALID_FILE) {
+        return NGX_INVALID_FILE;
+    }
+
+    /* where nothing can be locked, nobody reads what he can't lock */
+
+    if ((flock(fd, LOCK_EX|LOCK_NB) == 0 || ngx_errno != NGX_EAGAIN)
+        && ngx_http_klaviyo_directory_same(fd, path))
+    {
+        return fd;
+    }
+
+    (void) ngx_close_file(fd);
+
+    ngx_set_errno(NGX_EEXIST);
+
+    return NGX_INVALID_FILE;
 }
 
 

@@ -15,6 +15,7 @@
 
 #include <sys/file.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 
 #define OURS    0x1122334455667788ULL
@@ -35,6 +36,22 @@ typedef struct {
     ngx_http_klaviyo_spool_t           spool;
     ngx_uint_t                         next;   /* event's number */
 } fixture_t;
+
+
+/* another process removes the file just before it is locked */
+static char  *unit_removed;
+
+
+int
+flock(int fd, int operation)
+{
+    if (unit_removed) {
+        (void) unlink(unit_removed);
+        unit_removed = NULL;
+    }
+
+    return syscall(SYS_flock, fd, operation);
+}
 
 
 /* as a process has it when it begins */
@@ -1078,6 +1095,28 @@ at_the_end_the_number_of_what_is_lost_is_known(void **state)
 
 
 static void
+a_segment_that_is_removed_before_it_is_locked_is_not_written(void **state)
+{
+    fixture_t *f = *state;
+
+    char  path[256];
+
+    sprintf(path, "%s/" FILE_1, f->folder);
+
+    unit_removed = path;
+    spool(f, 5);
+
+    assert_null(unit_removed);
+    assert_int_equal(segments(f), 1);
+    assert_int_equal(access(path, F_OK), -1);
+
+    read_all(f);
+    sent(f, 0, 4);
+    counted(f, 0, 0, 5);
+}
+
+
+static void
 a_gauge_that_lost_its_count_is_not_negative(void **state)
 {
     fixture_t *f = *state;
@@ -1130,6 +1169,8 @@ main(void)
                what_a_full_disk_cuts_off_is_in_the_ring_and_not_in_the_segment),
         spool_test(at_the_end_all_goes_in_what_was_sent_in_part_too),
         spool_test(at_the_end_the_number_of_what_is_lost_is_known),
+        spool_test(
+                  a_segment_that_is_removed_before_it_is_locked_is_not_written),
         spool_test(a_gauge_that_lost_its_count_is_not_negative),
     };
 
