@@ -26,6 +26,7 @@ use Test::Nginx::Klaviyo::Spool;
 
 removed();
 resized();
+resized_while_read();
 upgrade();
 
 Test::Nginx::Klaviyo->done();
@@ -89,6 +90,48 @@ sub resized {
     arrived($k, 1, 400, 'resized: all arrive, each once');
     conserved($t, 'and are counted');
     is(scalar(() = segments($t)), 0, 'the spool is empty');
+}
+
+
+# A queue that is replaced while the spool is read, and an old worker that stays:
+# the old process, which has a segment in hand, leaves it to the new one.
+
+sub resized_while_read {
+    my %opt = (text(), drain => '200ms',
+        server => 'location /slow { root %%TESTDIR%%; limit_rate 1000; }');
+    my $account = 'batch events=100 bytes=512k; '
+        . 'rate burst=8/s steady=6000/m share=100%; queue';
+    my $t = shop(%opt, account => "$account 4m;");
+    my $k = $t->klaviyo();
+
+    $t->write_file('slow', 'x' x 1000000);
+    $k->stop();
+
+    for my $n (0 .. 39) {
+        big($t, $n * 100 + 1, $n * 100 + 100);
+        sleep 0.02;
+    }
+
+    my $slow = $t->connect();
+
+    $slow->send(Test::Nginx::Klaviyo::HTTP::text('GET', '/slow'));
+
+    my $old = dispatcher($t);
+
+    $k->start();
+    ok($t->wait_for(sub { my $n = spooled($t);
+        $n > 0 && $n < 3000 && grep { m{\.spool\z} }
+            map { readlink($_) // '' } glob "/proc/$old/fd/*" }, 30),
+        'resized: a segment is being read');
+
+    write_shop($t, %opt, account => "$account 8m;");
+    $t->reload();
+
+    ok(settled($t, 30), 'resized: all is sent');
+    ok(kill(0, $old), 'while the old process is there');
+    is(missed([ numbers($k) ], [ 1 .. 4000 ]), '', 'resized: all have come');
+    is(scalar $k->duplicates(), 0, 'each once');
+    conserved($t, 'resized while it is read');
 }
 
 ###############################################################################

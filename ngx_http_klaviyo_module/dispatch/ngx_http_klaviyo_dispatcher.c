@@ -199,7 +199,7 @@ ngx_http_klaviyo_dispatcher_unknown(ngx_http_klaviyo_dispatcher_conf_t *conf)
     strangers.accounts = conf->accounts;
     strangers.n = 0;
 
-    (void) ngx_http_klaviyo_directory_walk(&conf->spool,
+    (void) ngx_http_klaviyo_directory_walk(&conf->spool, NULL,
                                            ngx_http_klaviyo_dispatcher_found,
                                            &strangers);
 

@@ -280,6 +280,17 @@ ngx_http_klaviyo_overflow_out(ngx_http_klaviyo_sender_t *s)
 }
 
 
+ngx_uint_t
+ngx_http_klaviyo_overflow_followed(ngx_http_klaviyo_sender_t *s)
+{
+    ngx_http_klaviyo_control_t  *control;
+
+    control = s->account->ring->control;
+
+    return ngx_http_klaviyo_control_newest(control) > control->generation;
+}
+
+
 /* whether the ring has room for old events, and less than a batch waits */
 
 static ngx_uint_t
@@ -290,12 +301,7 @@ ngx_http_klaviyo_overflow_due_out(ngx_http_klaviyo_sender_t *s)
 
     account = s->account;
 
-    /* what a newer generation reads is sent by it */
-
-    if (s->hurry
-        || ngx_http_klaviyo_control_newest(account->ring->control)
-           > account->ring->control->generation)
-    {
+    if (s->hurry || ngx_http_klaviyo_overflow_followed(s)) {
         return 0;
     }
 

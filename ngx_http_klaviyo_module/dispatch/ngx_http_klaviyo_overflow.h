@@ -62,5 +62,8 @@ void ngx_http_klaviyo_overflow_out(ngx_http_klaviyo_sender_t *s);
 /* Whether Klaviyo is away for long enough to wait for it on disk. */
 ngx_uint_t ngx_http_klaviyo_overflow_away(ngx_http_klaviyo_sender_t *s);
 
+/* Whether a newer generation reads the spool, and sends what is in it. */
+ngx_uint_t ngx_http_klaviyo_overflow_followed(ngx_http_klaviyo_sender_t *s);
+
 
 #endif /* _NGX_HTTP_KLAVIYO_OVERFLOW_H_INCLUDED_ */

@@ -122,6 +122,11 @@ ngx_http_klaviyo_sender_second(ngx_http_klaviyo_sender_t *s)
 
     if (owner) {
         (void) ngx_http_klaviyo_rescue_scan(&s->rescue);
+
+        if (ngx_http_klaviyo_overflow_followed(s)) {
+            ngx_http_klaviyo_spool_leave(&s->spool, 0);
+        }
+
         ngx_http_klaviyo_spool_scan(&s->spool);
 
     } else {

@@ -20,10 +20,10 @@
 
 #define NGX_HTTP_KLAVIYO_TRANSPORT_UPLOAD       (128 * 1024)
 
-/* to one host, as many as the lanes of an account may have in flight */
+/* that are kept when they are idle: what the lanes of an account may use */
 #define NGX_HTTP_KLAVIYO_TRANSPORT_CONNECTIONS  12
 
-/* to all, so that one account's dead endpoint doesn't stop the others */
+/* to one host, which is that of all accounts, and to all */
 #define NGX_HTTP_KLAVIYO_TRANSPORT_MAX_TOTAL    32
 
 #define NGX_HTTP_KLAVIYO_TRANSPORT_POOL         4096
@@ -173,7 +173,7 @@ ngx_http_klaviyo_transport_create(ngx_log_t *log)
     multi = transport->loop.multi;
 
     (void) curl_multi_setopt(multi, CURLMOPT_MAX_HOST_CONNECTIONS,
-                             (long) NGX_HTTP_KLAVIYO_TRANSPORT_CONNECTIONS);
+                             (long) NGX_HTTP_KLAVIYO_TRANSPORT_MAX_TOTAL);
     (void) curl_multi_setopt(multi, CURLMOPT_MAX_TOTAL_CONNECTIONS,
                              (long) NGX_HTTP_KLAVIYO_TRANSPORT_MAX_TOTAL);
     (void) curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS,

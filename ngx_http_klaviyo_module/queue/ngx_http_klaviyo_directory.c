@@ -39,9 +39,9 @@ static u_char *ngx_http_klaviyo_directory_lock_of(
     ngx_http_klaviyo_directory_t *directory, uint64_t instance, u_char *path);
 static ngx_fd_t ngx_http_klaviyo_directory_try(
     ngx_http_klaviyo_directory_t *directory, u_char *path);
-static void ngx_http_klaviyo_directory_entry(
-    ngx_http_klaviyo_directory_t *directory, ngx_http_klaviyo_known_t *known,
-    int fd, struct dirent *de, ngx_http_klaviyo_found_pt handler, void *data);
+static ngx_int_t ngx_http_klaviyo_directory_entry(
+    ngx_http_klaviyo_directory_t *directory, ngx_str_t *account,
+    ngx_http_klaviyo_known_t *known, int fd, ngx_http_klaviyo_found_t *found);
 static ngx_uint_t ngx_http_klaviyo_directory_is_lock(u_char *p, size_t len,
     uint64_t *instance);
 static ngx_uint_t ngx_http_klaviyo_directory_alive(
@@ -241,11 +241,12 @@ ngx_http_klaviyo_directory_unlock(ngx_http_klaviyo_directory_t *directory)
 
 ngx_int_t
 ngx_http_klaviyo_directory_walk(ngx_http_klaviyo_directory_t *directory,
-    ngx_http_klaviyo_found_pt handler, void *data)
+    ngx_str_t *account, ngx_http_klaviyo_found_pt handler, void *data)
 {
     DIR                       *dir;
     ngx_uint_t                 n;
     struct dirent             *de;
+    ngx_http_klaviyo_found_t   found;
     ngx_http_klaviyo_known_t   known;
 
     known.n = 0;
@@ -261,8 +262,14 @@ ngx_http_klaviyo_directory_walk(ngx_http_klaviyo_directory_t *directory,
             break;
         }
 
-        ngx_http_klaviyo_directory_entry(directory, &known, dirfd(dir), de,
-                                         handler, data);
+        found.file = (u_char *) de->d_name;
+
+        if (ngx_http_klaviyo_directory_entry(directory, account, &known,
+                                             dirfd(dir), &found)
+            == NGX_OK)
+        {
+            handler(data, &found);
+        }
     }
 
     (void) closedir(dir);
@@ -305,40 +312,44 @@ ngx_http_klaviyo_directory_names(ngx_str_t *path,
 }
 
 
-static void
+/* By its name first: there may be thousands of others' */
+
+static ngx_int_t
 ngx_http_klaviyo_directory_entry(ngx_http_klaviyo_directory_t *directory,
-    ngx_http_klaviyo_known_t *known, int fd, struct dirent *de,
-    ngx_http_klaviyo_found_pt handler, void *data)
+    ngx_str_t *account, ngx_http_klaviyo_known_t *known, int fd,
+    ngx_http_klaviyo_found_t *found)
 {
-    size_t                     len;
-    u_char                    *file;
-    uint64_t                   instance;
-    struct stat                st;
-    ngx_http_klaviyo_found_t   found;
+    size_t       len;
+    uint64_t     instance;
+    struct stat  st;
 
-    file = (u_char *) de->d_name;
-    len = ngx_strlen(file);
+    len = ngx_strlen(found->file);
 
-    if (ngx_http_klaviyo_directory_is_lock(file, len, &instance)) {
+    if (ngx_http_klaviyo_directory_is_lock(found->file, len, &instance)) {
         (void) ngx_http_klaviyo_directory_alive(directory, known, instance);
-        return;
+        return NGX_DECLINED;
     }
 
-    if (ngx_http_klaviyo_segment_parse(&found.name, file, len) != NGX_OK
-        || fstatat(fd, de->d_name, &st, AT_SYMLINK_NOFOLLOW) == -1
+    if (ngx_http_klaviyo_segment_parse(&found->name, found->file, len)
+        != NGX_OK
+        || (account
+            && (found->name.account.len != account->len
+                || ngx_memcmp(found->name.account.data, account->data,
+                              account->len)
+                   != 0))
+        || fstatat(fd, (char *) found->file, &st, AT_SYMLINK_NOFOLLOW) == -1
         || !S_ISREG(st.st_mode)
         || ngx_http_klaviyo_directory_alive(directory, known,
-                                            found.name.instance))
+                                            found->name.instance))
     {
-        return;
+        return NGX_DECLINED;
     }
 
-    found.file = file;
-    found.id = ngx_http_klaviyo_directory_id(file, st.st_ino);
-    found.size = st.st_size;
-    found.mtime = st.st_mtime;
+    found->id = ngx_http_klaviyo_directory_id(found->file, st.st_ino);
+    found->size = st.st_size;
+    found->mtime = st.st_mtime;
 
-    handler(data, &found);
+    return NGX_OK;
 }
 
 

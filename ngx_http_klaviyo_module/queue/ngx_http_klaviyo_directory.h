@@ -73,12 +73,13 @@ ngx_uint_t ngx_http_klaviyo_directory_lives(
     ngx_http_klaviyo_directory_t *directory, uint64_t instance);
 
 /*
- * Calls "handler" for each segment that is ours, or a dead instance's, or an
- * operator's.  NGX_ERROR: the directory can't be read; it sets ngx_errno.
+ * Calls "handler" for each segment of the account, or of all with NULL, that is
+ * ours, or a dead instance's, or an operator's.  NGX_ERROR: the directory can't
+ * be read; it sets ngx_errno.
  */
 ngx_int_t ngx_http_klaviyo_directory_walk(
-    ngx_http_klaviyo_directory_t *directory, ngx_http_klaviyo_found_pt handler,
-    void *data);
+    ngx_http_klaviyo_directory_t *directory, ngx_str_t *account,
+    ngx_http_klaviyo_found_pt handler, void *data);
 
 /*
  * Calls "handler" for each file of the directory that has a segment's name,

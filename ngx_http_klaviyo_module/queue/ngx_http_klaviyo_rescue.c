@@ -143,6 +143,7 @@ ngx_http_klaviyo_rescue_open(ngx_http_klaviyo_rescue_t *rescue,
         return rc;
     }
 
+    rescue->id = found->id;
     rescue->fd = fd;
     rescue->addr = addr;
     rescue->size = ngx_file_size(&fi);
@@ -340,6 +341,10 @@ ngx_http_klaviyo_rescue_end(ngx_http_klaviyo_rescue_t *rescue)
     {
         ngx_log_error(NGX_LOG_CRIT, spool->log, ngx_errno,
                       ngx_delete_file_n " \"%s\" failed", path);
+
+        if (rescue->bad.n < NGX_HTTP_KLAVIYO_SPOOL_AVOID) {
+            rescue->bad.ids[rescue->bad.n++] = rescue->id;
+        }
     }
 
     ngx_http_klaviyo_rescue_close(rescue);

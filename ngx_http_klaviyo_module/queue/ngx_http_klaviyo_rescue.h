@@ -29,6 +29,7 @@ typedef struct {
     ngx_uint_t                           last;
 
     u_char                               file[NAME_MAX + 1];
+    uint64_t                             id;
     ngx_fd_t                             fd;
     u_char                              *addr;     /* NULL: none is read */
     size_t                               size;
@@ -40,7 +41,7 @@ typedef struct {
     ngx_uint_t                           damaged;
     uint64_t                             lost;     /* bytes */
 
-    /* can't be read, and that was told */
+    /* can't be read or removed, and that was told */
     ngx_http_klaviyo_avoid_t             bad;
 
     unsigned                             waits:1;

@@ -223,7 +223,7 @@ ngx_http_klaviyo_spool_pick(ngx_http_klaviyo_spool_t *spool, uint64_t wanted,
     pick->spool = spool;
     pick->wanted = wanted;
 
-    if (ngx_http_klaviyo_directory_walk(spool->directory,
+    if (ngx_http_klaviyo_directory_walk(spool->directory, &spool->name,
                                         ngx_http_klaviyo_spool_found, pick)
         != NGX_OK)
     {
@@ -251,13 +251,6 @@ ngx_http_klaviyo_spool_found(void *data, ngx_http_klaviyo_found_t *found)
 
     spool = pick->spool;
     name = &found->name;
-
-    if (name->account.len != spool->name.len
-        || ngx_memcmp(name->account.data, spool->name.data, spool->name.len)
-           != 0)
-    {
-        return;
-    }
 
     pick->segments++;
     pick->bytes += found->size;
@@ -1257,9 +1250,15 @@ ngx_http_klaviyo_spool_all(ngx_http_klaviyo_spool_t *spool)
 void
 ngx_http_klaviyo_spool_close(ngx_http_klaviyo_spool_t *spool, ngx_uint_t dead)
 {
-    uint64_t  id;
-
     ngx_http_klaviyo_spool_close_out(spool);
+    ngx_http_klaviyo_spool_leave(spool, dead);
+}
+
+
+void
+ngx_http_klaviyo_spool_leave(ngx_http_klaviyo_spool_t *spool, ngx_uint_t dead)
+{
+    uint64_t  id;
 
     id = spool->state->spool_reading;
 

@@ -163,5 +163,9 @@ ngx_uint_t ngx_http_klaviyo_spool_all(ngx_http_klaviyo_spool_t *spool);
 void ngx_http_klaviyo_spool_close(ngx_http_klaviyo_spool_t *spool,
     ngx_uint_t dead);
 
+/* Ceases to read alone: what is written goes on. */
+void ngx_http_klaviyo_spool_leave(ngx_http_klaviyo_spool_t *spool,
+    ngx_uint_t dead);
+
 
 #endif /* _NGX_HTTP_KLAVIYO_SPOOL_H_INCLUDED_ */

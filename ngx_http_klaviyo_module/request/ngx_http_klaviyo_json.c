@@ -876,6 +876,10 @@ ngx_http_klaviyo_json_mend(ngx_http_klaviyo_arena_t *arena, ngx_str_t *text)
     size_t       n;
     ngx_uint_t   changed, string;
 
+    if (text->len == 0) {
+        return NGX_DECLINED;
+    }
+
     p = ngx_http_klaviyo_arena_alloc(arena, text->len);
     if (p == NULL) {
         return NGX_DECLINED;
@@ -892,7 +896,7 @@ ngx_http_klaviyo_json_mend(ngx_http_klaviyo_arena_t *arena, ngx_str_t *text)
         if (*p == '"') {
             string = !string;
 
-        } else if (string && *p < ' ') {
+        } else if (string && *p < ' ' && *p != '\0') {
             *p = ' ';
             changed = 1;
 
