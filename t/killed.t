@@ -40,6 +40,7 @@ again();
 in_order();
 reloads();
 strangers();
+another();
 without();
 full();
 
@@ -449,6 +450,42 @@ sub strangers {
     is(scalar(() = $t->log() =~ /no klaviyo account "gone" for a queue/g), 1,
         'strangers: an unknown account too');
     is($stay->(), $stayed, 'strangers: these stay');
+}
+
+###############################################################################
+
+# A directory with the numbers of another nginx's, as on a file system that was
+# made anew: it has not what that one left.
+
+sub another {
+    my $t = shop();
+    my $other = shop(start => 0);
+    my @spool = map { $_->dir() . '/spool' } $t, $other;
+
+    $t->klaviyo()->stop();
+    view($t, 1, 20);
+    killed($t);
+
+    my ($ring) = rings($t);
+
+    ok($ring, 'another: something is left');
+    rmdir $spool[1];
+    ok(rename($spool[0], $spool[1]), 'another: has the same directory');
+
+    $other->run();
+    view($other, 21, 30);
+    arrived($other->klaviyo(), 21, 30, 'another: sends its own events');
+    ok($other->wait_for(sub { $other->log() =~ /dispatcher started/ }),
+        'another: has looked');
+    ok($other->quit(), 'another: ends');
+    is(join(' ', sort { $a <=> $b } numbers($other->klaviyo())),
+        join(' ', 21 .. 30), 'another: and no others');
+
+    rename $spool[1], $spool[0];
+    is(join(' ', rings($t)), $ring, 'another: what was left is there');
+    $t->klaviyo()->start();
+    $t->run();
+    arrived($t->klaviyo(), 1, 20, 'another: whose it is finds it');
 }
 
 ###############################################################################

@@ -48,7 +48,11 @@ static ngx_int_t ngx_http_klaviyo_ring_file_parse(
     ngx_http_klaviyo_segment_name_t *name, u_char *p, size_t len);
 
 
-/* The name is of the spool's directory: two nginx may have accounts alike */
+/*
+ * The name is of the spool's directory: two nginx may have accounts alike.  Its
+ * path is part of it, since a file system that is made anew has the numbers of
+ * the one before.
+ */
 
 ngx_int_t
 ngx_http_klaviyo_ring_file_make(ngx_http_klaviyo_directory_t *directory,
@@ -61,8 +65,8 @@ ngx_http_klaviyo_ring_file_make(ngx_http_klaviyo_directory_t *directory,
 
     ngx_str_null(&directory->rings);
 
-    path = ngx_pnalloc(pool, base->len + sizeof("/klaviyo--")
-                             + NGX_INT64_LEN * 2);
+    path = ngx_pnalloc(pool, base->len + sizeof("/klaviyo---")
+                             + NGX_INT64_LEN * 3);
     if (path == NULL) {
         return NGX_ERROR;
     }
@@ -74,9 +78,11 @@ ngx_http_klaviyo_ring_file_make(ngx_http_klaviyo_directory_t *directory,
     }
 
     directory->rings.data = path;
-    directory->rings.len = ngx_sprintf(path, "%V/klaviyo-%xL-%uL%Z", base,
-                                       (uint64_t) spool.st_dev,
-                                       (uint64_t) ngx_file_uniq(&spool))
+    directory->rings.len = ngx_sprintf(path, "%V/klaviyo-%xL-%uL-%08xD%Z",
+                                       base, (uint64_t) spool.st_dev,
+                                       (uint64_t) ngx_file_uniq(&spool),
+                                       ngx_crc32_long(directory->path.data,
+                                                      directory->path.len))
                            - path - 1;
 
     user = (directory->user == (ngx_uid_t) NGX_CONF_UNSET_UINT)

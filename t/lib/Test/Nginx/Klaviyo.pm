@@ -36,6 +36,7 @@ package Test::Nginx::Klaviyo;
 use warnings;
 use strict;
 
+use Compress::Raw::Zlib ();
 use Cwd qw(abs_path);
 use File::Basename qw(basename dirname);
 use File::Path qw(remove_tree);
@@ -676,7 +677,8 @@ sub queues {
     my ($dir) = @_;
     my @stat = stat "$dir/spool" or return;
 
-    return sprintf '/dev/shm/klaviyo-%x-%d', @stat[0, 1];
+    return sprintf '/dev/shm/klaviyo-%x-%d-%08x', @stat[0, 1],
+        Compress::Raw::Zlib::crc32("$dir/spool");
 }
 
 
