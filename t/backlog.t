@@ -92,6 +92,25 @@ http {
             return 200;
         }
 
+        location /p/noid/ {
+            klaviyo_identity  off;
+            return 200;
+        }
+
+        location /p/brief/ {
+            klaviyo_visitor  $cookie_cart ttl=1s;
+            return 200;
+        }
+
+        klaviyo_track "Order" POST =/order { profile email $arg_e; }
+
+        location = /order {
+            klaviyo_visitor             @request.cart;
+            klaviyo_ignore              prefetch optout gpc dnt;
+            klaviyo_request_body_limit  1k;
+            return 200;
+        }
+
         location /p/ask/ {
             klaviyo_consent  $cookie_consent = yes;
             return 200;
@@ -132,6 +151,31 @@ $v->get('held', '/p/1', 'View _kx:a.AbC123 (held)', cart('c3'));
 $v->get('a landing page', '/about?_kx=a.AbC123', '', cart('c3'));
 $v->get('held', '/p/1', 'View id:01J0 (held)', cart('c4'));
 $v->get('an id', '/id?id=01J0', 'Profile id:01J0', cart('c4'));
+
+# where nothing of the visitor counts, nothing is held
+
+$v->post('a log-in', '/login?e=zoe@shop.dev', '', 'Login email:zoe@shop.dev',
+    cart('c60'));
+$v->get('no identity', '/p/noid/', '(unidentified)', cart('c60'));
+
+# who refuses is not followed by what was held when nobody remembers who it was
+
+$v->get('held for long', '/p/brief/', '(held)', cart('c61'));
+sleep 2;
+$v->get('refused', '/p/ask/', '(consent)', cart('c61', 'consent=no'));
+$v->get('agreed', '/p/ask/', 'View email:tom@shop.dev (held)',
+    cart('c61', 'consent=yes'));
+$v->post('a log-in', '/login?e=tom@shop.dev', '', 'Login email:tom@shop.dev',
+    cart('c61'));
+
+# a key that a limit hides may be of one who has opted out
+
+my $order = '{"cart":"c62"}';
+
+$v->post('opted out', '/order?e=x@shop.dev', $order, '(gpc)',
+    { 'Sec-GPC' => 1 });
+$v->post('its back end', '/order?e=x@shop.dev', $order, '(gpc)');
+$v->post('too large', '/order?e=x@shop.dev', $order . ' ' x 2000, '(limit)');
 
 # once, several elements
 
@@ -189,8 +233,8 @@ $sum += $_ for @{$total}{qw(sent damaged queued spooled dead)},
     values %{$total->{skipped}}, values %{$total->{dropped}};
 
 is($sum, $total->{seen} + $total->{restored}, 'the sum');
-is($total->{skipped}{held}, 5, 'held: those that were not sent');
-is($total->{seen}, 28, 'each event was seen once');
+is($total->{skipped}{held}, 6, 'held: those that were not sent');
+is($total->{seen}, 37, 'each event was seen once');
 
 my ($event) = grep { $_->{properties}{Case} == 2 } $t->klaviyo()->events();
 

@@ -67,6 +67,7 @@ static void ngx_http_klaviyo_track_each(ngx_http_klaviyo_track_t *t,
     ngx_uint_t n);
 static void ngx_http_klaviyo_track_frame(ngx_http_klaviyo_track_t *t,
     ngx_uint_t n, ngx_http_klaviyo_data_t *element);
+static ngx_uint_t ngx_http_klaviyo_track_waits(ngx_http_klaviyo_track_t *t);
 static void ngx_http_klaviyo_track_element(ngx_http_klaviyo_track_t *t);
 static void ngx_http_klaviyo_track_update(ngx_http_klaviyo_track_t *t);
 static void ngx_http_klaviyo_track_limits(ngx_http_klaviyo_track_t *t,
@@ -369,6 +370,22 @@ ngx_http_klaviyo_track_frame(ngx_http_klaviyo_track_t *t, ngx_uint_t n,
 }
 
 
+/*
+ * Whether it may turn out who it is: a link that is not confirmed yet, or a
+ * backlog, where what is remembered of the visitor counts.
+ */
+
+static ngx_uint_t
+ngx_http_klaviyo_track_waits(ngx_http_klaviyo_track_t *t)
+{
+    return t->visit
+           && (t->doubtful
+               || (t->ctx->conf->backlog
+                   && (t->ctx->conf->identity
+                       & NGX_HTTP_KLAVIYO_IDENTITY_VISITOR)));
+}
+
+
 static void
 ngx_http_klaviyo_track_element(ngx_http_klaviyo_track_t *t)
 {
@@ -407,7 +424,7 @@ ngx_http_klaviyo_track_element(ngx_http_klaviyo_track_t *t)
     }
 
     if (t->source == NGX_HTTP_KLAVIYO_SOURCE_NONE
-        && (t->visit == NULL || (!t->doubtful && t->ctx->conf->backlog == 0)))
+        && !ngx_http_klaviyo_track_waits(t))
     {
         ngx_http_klaviyo_track_skip(t, t->doubtful
                                        ? NGX_HTTP_KLAVIYO_SKIP_UNCONFIRMED

@@ -27,6 +27,8 @@
      |NGX_HTTP_KLAVIYO_IGNORE_DNT)
 
 
+static ngx_uint_t ngx_http_klaviyo_visit_unknown(
+    ngx_http_klaviyo_eval_t *eval);
 static void ngx_http_klaviyo_visit_value(ngx_http_klaviyo_ctx_t *ctx,
     ngx_http_klaviyo_visit_t *visit);
 static void ngx_http_klaviyo_visit_find(ngx_http_klaviyo_ctx_t *ctx,
@@ -46,6 +48,8 @@ static void ngx_http_klaviyo_visit_landing(ngx_http_klaviyo_ctx_t *ctx);
 static ngx_uint_t ngx_http_klaviyo_visit_knows(
     ngx_http_klaviyo_visit_t *visit, ngx_http_klaviyo_visitor_t *visitor,
     ngx_http_klaviyo_member_t *who);
+static void ngx_http_klaviyo_visit_store(ngx_http_klaviyo_ctx_t *ctx,
+    ngx_http_klaviyo_visit_t *visit, ngx_http_klaviyo_visitor_t *visitor);
 static void ngx_http_klaviyo_visit_save(ngx_http_klaviyo_ctx_t *ctx,
     ngx_http_klaviyo_visit_t *visit);
 
@@ -102,13 +106,33 @@ ngx_http_klaviyo_visit(ngx_http_klaviyo_ctx_t *ctx,
 
     ngx_http_klaviyo_visit_value(ctx, visit);
 
-    if (visit->value.len == 0) {
-        return NULL;
+    if (visit->value.len) {
+        ngx_http_klaviyo_visit_find(ctx, visit);
     }
 
-    ngx_http_klaviyo_visit_find(ctx, visit);
+    return visit->value.len ? visit : NULL;
+}
 
-    return visit;
+
+/* Who it is might be known, and with it that no event is wanted. */
+
+static ngx_uint_t
+ngx_http_klaviyo_visit_unknown(ngx_http_klaviyo_eval_t *eval)
+{
+    ngx_http_klaviyo_visit_t  *visit;
+
+    if (eval->ctx->conf->visitor == NULL) {
+        return 0;
+    }
+
+    for (visit = eval->ctx->visits; visit; visit = visit->next) {
+
+        if (visit->account == eval->account) {
+            return visit->unknown;
+        }
+    }
+
+    return 1;
 }
 
 
@@ -125,6 +149,8 @@ ngx_http_klaviyo_visit_value(ngx_http_klaviyo_ctx_t *ctx,
 
     ngx_http_klaviyo_visit_eval(ctx, visit->account, &eval);
     ngx_http_klaviyo_value_eval(&eval, value, &data);
+
+    visit->unknown = (data.type == NGX_HTTP_KLAVIYO_UNKNOWN);
 
     if (ngx_http_klaviyo_data_text(&data, &text) != NGX_OK
         || text.len > NGX_HTTP_KLAVIYO_VISIT_VALUE
@@ -155,11 +181,16 @@ ngx_http_klaviyo_visit_find(ngx_http_klaviyo_ctx_t *ctx,
     text.len = NGX_HTTP_KLAVIYO_VISITOR_LEN;
     text.data = ngx_http_klaviyo_arena_alloc(&ctx->arena, text.len);
 
-    if (text.data == NULL
-        || ngx_http_klaviyo_memory_key(kmcf->memory,
-                                       NGX_HTTP_KLAVIYO_MEMORY_VISITOR, parts,
-                                       2, &visit->key)
-           != NGX_OK)
+    if (text.data == NULL) {
+        visit->unknown = 1;
+        visit->value.len = 0;
+        return;
+    }
+
+    if (ngx_http_klaviyo_memory_key(kmcf->memory,
+                                    NGX_HTTP_KLAVIYO_MEMORY_VISITOR, parts, 2,
+                                    &visit->key)
+        != NGX_OK)
     {
         visit->value.len = 0;
         return;
@@ -189,6 +220,10 @@ ngx_http_klaviyo_visit_judge(ngx_http_klaviyo_eval_t *eval,
 
     if (!ngx_http_klaviyo_visit_consent(eval, visit)) {
         return NGX_HTTP_KLAVIYO_SKIP_CONSENT;
+    }
+
+    if (visit == NULL && ngx_http_klaviyo_visit_unknown(eval)) {
+        return NGX_HTTP_KLAVIYO_SKIP_LIMIT;
     }
 
     if (visit) {
@@ -546,44 +581,64 @@ ngx_http_klaviyo_visit_landing(ngx_http_klaviyo_ctx_t *ctx)
 }
 
 
-/* A backlog is taken by the request that makes the identity known. */
+/*
+ * Who refuses has no backlog: whatever another worker has put there meanwhile,
+ * or has outlived the visitor's record.
+ */
 
 static void
 ngx_http_klaviyo_visit_save(ngx_http_klaviyo_ctx_t *ctx,
     ngx_http_klaviyo_visit_t *visit)
+{
+    ngx_http_klaviyo_visitor_t  visitor;
+
+    visitor = visit->visitor;
+
+    ngx_http_klaviyo_visit_store(ctx, visit, &visitor);
+
+    if (visitor.consent == NGX_HTTP_KLAVIYO_CONSENT_NO
+        && (visit->change.consent == NGX_HTTP_KLAVIYO_CONSENT_NO
+            || visit->change.hold))
+    {
+        ngx_http_klaviyo_backlog_forget(ctx, visit);
+    }
+}
+
+
+/*
+ * "visitor" is what was found, and becomes what is there.  A backlog is taken
+ * by the request that makes the identity known.
+ */
+
+static void
+ngx_http_klaviyo_visit_store(ngx_http_klaviyo_ctx_t *ctx,
+    ngx_http_klaviyo_visit_t *visit, ngx_http_klaviyo_visitor_t *visitor)
 {
     u_char                         buf[NGX_HTTP_KLAVIYO_VISITOR_LEN];
     u_char                         now[NGX_HTTP_KLAVIYO_VISITOR_LEN];
     ngx_str_t                      text;
     ngx_uint_t                     i, changed, known;
     ngx_http_klaviyo_member_t      who;
-    ngx_http_klaviyo_visitor_t     visitor;
     ngx_http_klaviyo_main_conf_t  *kmcf;
 
     kmcf = ngx_http_get_module_main_conf(ctx->request,
                                          ngx_http_klaviyo_module);
 
-    visitor = visit->visitor;
-
-    if (visit->change.consent == NGX_HTTP_KLAVIYO_CONSENT_NO && visitor.held) {
-        ngx_http_klaviyo_backlog_forget(ctx, visit);
-    }
-
     for (i = 0; i < NGX_HTTP_KLAVIYO_VISIT_TRIES; i++) {
 
-        changed = ngx_http_klaviyo_visitor_apply(&visitor, &visit->change);
+        changed = ngx_http_klaviyo_visitor_apply(visitor, &visit->change);
 
-        known = visitor.held && !visitor.unconfirmed && visit->allowed
-                && ngx_http_klaviyo_visit_knows(visit, &visitor, &who);
+        known = visitor->held && !visitor->unconfirmed && visit->allowed
+                && ngx_http_klaviyo_visit_knows(visit, visitor, &who);
 
         if (!changed && !known) {
             return;
         }
 
-        visitor.held &= !known;
+        visitor->held &= !known;
 
         text.data = buf;
-        text.len = ngx_http_klaviyo_visitor_format(buf, &visitor);
+        text.len = ngx_http_klaviyo_visitor_format(buf, visitor);
 
         if (ngx_http_klaviyo_memory_store(kmcf->memory, &visit->key, &text,
                                           ctx->conf->visitor_ttl,
@@ -607,6 +662,6 @@ ngx_http_klaviyo_visit_save(ngx_http_klaviyo_ctx_t *ctx,
             text.len = 0;
         }
 
-        (void) ngx_http_klaviyo_visitor_parse(&text, &visitor);
+        (void) ngx_http_klaviyo_visitor_parse(&text, visitor);
     }
 }

@@ -29,6 +29,8 @@ struct ngx_http_klaviyo_visit_s {
     ngx_http_klaviyo_change_t            change;
     ngx_http_klaviyo_visit_t            *next;
 
+    unsigned                             unknown:1;  /* a limit stopped the
+                                                        value */
     unsigned                             there:1;  /* was remembered */
     unsigned                             sent:1;   /* by the visitor: the value
                                                       was known from the request
@@ -52,7 +54,8 @@ ngx_http_klaviyo_visit_t *ngx_http_klaviyo_visit(ngx_http_klaviyo_ctx_t *ctx,
 /*
  * Noise of "ignore", what the visitor's browser said before, and consent: the
  * reason why there is no event, a ngx_http_klaviyo_skip_e, or NGX_DECLINED.
- * Notes what this request says.  "visit" may be NULL.
+ * Notes what this request says.  "visit" may be NULL; where a limit is the
+ * reason for that, somebody may have refused, and it is the reason here.
  */
 ngx_int_t ngx_http_klaviyo_visit_judge(ngx_http_klaviyo_eval_t *eval,
     ngx_http_klaviyo_visit_t *visit, ngx_uint_t ignore);
