@@ -104,7 +104,9 @@ http {
         klaviyo_visitor_cookie  off;
 
         location / {
-            add_header  Cache-Control  $arg_cc;
+            add_header  Cache-Control      $arg_cc;
+            add_header  CDN-Cache-Control  $arg_cdn;
+            add_header  Expires            $http_x_expires;
             return 200 page;
         }
     }
@@ -148,6 +150,10 @@ for my $case (
     [ 'not where consent is not known yet', '/late' ],
     [ 'not with a page for all', '/upstream?cc=public,max-age=60' ],
     [ 'nor for all in a cache', '/upstream?cc=max-age=0,s-maxage=60' ],
+    [ 'nor one that any cache may keep', '/upstream?cc=max-age=60' ],
+    [ 'nor by its date', '/upstream',
+        { 'X-Expires' => 'Fri, 01 Jan 2100 00:00:00 GMT' } ],
+    [ 'nor for all in a CDN', '/upstream?cc=no-store&cdn=max-age=60' ],
 ) {
     my ($name, $uri, $headers) = @$case;
 
@@ -158,7 +164,14 @@ is(set('/', method => 'POST', body => ''), '', 'not with a POST');
 
 like(set('/consent', headers => { Cookie => 'consent=yes' }), qr/^vid=/,
     'with consent');
-like(set('/upstream?cc=private'), qr/^vid=/, 'a page of an upstream');
+for my $own ('?cc=private', '', '?cc=private,max-age=60', '?cc=no-cache',
+    '?cc=max-age=0,must-revalidate', '?cc=private&cdn=no-store')
+{
+    like(set("/upstream$own"), qr/^vid=/, "a page of an upstream: $own");
+}
+
+like(set('/upstream', headers => { 'X-Expires' =>
+    'Thu, 19 Nov 1981 08:52:00 GMT' }), qr/^vid=/, 'a page of the past');
 like(set('/', headers => { Cookie => 'vid=<script>' }), qr/^vid=[0-9a-f]+;/,
     'in the place of something else');
 like(set('/', headers => { Cookie => 'vid=' . uc $id }), qr/^vid=[0-9a-f]+;/,

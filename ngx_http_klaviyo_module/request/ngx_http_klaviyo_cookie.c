@@ -16,9 +16,19 @@
 #include <openssl/rand.h>
 
 
+/* what headers say to caches */
+#define NGX_HTTP_KLAVIYO_COOKIE_SHARED   0x01
+#define NGX_HTTP_KLAVIYO_COOKIE_PRIVATE  0x02
+#define NGX_HTTP_KLAVIYO_COOKIE_FRESH    0x04
+
+
 static ngx_int_t ngx_http_klaviyo_cookie_filter(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_klaviyo_cookie_page(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_klaviyo_cookie_shared(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_klaviyo_cookie_says(ngx_table_elt_t *h);
+static ngx_uint_t ngx_http_klaviyo_cookie_named(ngx_table_elt_t *h,
+    char *name);
+static ngx_uint_t ngx_http_klaviyo_cookie_has(ngx_str_t *value, char *word);
 static ngx_uint_t ngx_http_klaviyo_cookie_allowed(ngx_http_request_t *r,
     ngx_http_klaviyo_loc_conf_t *klcf);
 static ngx_uint_t ngx_http_klaviyo_cookie_consent(ngx_http_request_t *r,
@@ -94,39 +104,94 @@ ngx_http_klaviyo_cookie_page(ngx_http_request_t *r)
 static ngx_uint_t
 ngx_http_klaviyo_cookie_shared(ngx_http_request_t *r)
 {
-    u_char           *last;
-    ngx_uint_t        i;
+    ngx_uint_t        i, says;
     ngx_list_part_t  *part;
     ngx_table_elt_t  *h;
 
+    says = 0;
     part = &r->headers_out.headers.part;
 
     for ( /* void */ ; part; part = part->next) {
         h = part->elts;
 
         for (i = 0; i < part->nelts; i++) {
-
-            if (h[i].hash == 0 || h[i].key.len != sizeof("Cache-Control") - 1
-                || ngx_strncasecmp(h[i].key.data, (u_char *) "Cache-Control",
-                                   h[i].key.len)
-                   != 0)
-            {
-                continue;
-            }
-
-            last = h[i].value.data + h[i].value.len;
-
-            if (ngx_strlcasestrn(h[i].value.data, last, (u_char *) "public",
-                                 6 - 1)
-                || ngx_strlcasestrn(h[i].value.data, last,
-                                    (u_char *) "s-maxage", 8 - 1))
-            {
-                return 1;
+            if (h[i].hash) {
+                says |= ngx_http_klaviyo_cookie_says(&h[i]);
             }
         }
     }
 
-    return 0;
+    if (says & NGX_HTTP_KLAVIYO_COOKIE_SHARED) {
+        return 1;
+    }
+
+    return (says & NGX_HTTP_KLAVIYO_COOKIE_FRESH)
+           && !(says & NGX_HTTP_KLAVIYO_COOKIE_PRIVATE);
+}
+
+
+/* What a header says to caches: 0, nothing. */
+
+static ngx_uint_t
+ngx_http_klaviyo_cookie_says(ngx_table_elt_t *h)
+{
+    ngx_uint_t  says;
+
+    if (ngx_http_klaviyo_cookie_named(h, "Expires")) {
+        return (ngx_parse_http_time(h->value.data, h->value.len) > ngx_time())
+               ? NGX_HTTP_KLAVIYO_COOKIE_FRESH : 0;
+    }
+
+    if (ngx_http_klaviyo_cookie_named(h, "Surrogate-Control")
+        || ngx_http_klaviyo_cookie_named(h, "CDN-Cache-Control"))
+    {
+        return (ngx_http_klaviyo_cookie_has(&h->value, "no-store")
+                || ngx_http_klaviyo_cookie_has(&h->value, "private"))
+               ? 0 : NGX_HTTP_KLAVIYO_COOKIE_SHARED;
+    }
+
+    if (!ngx_http_klaviyo_cookie_named(h, "Cache-Control")) {
+        return 0;
+    }
+
+    says = 0;
+
+    if (ngx_http_klaviyo_cookie_has(&h->value, "public")
+        || ngx_http_klaviyo_cookie_has(&h->value, "s-maxage"))
+    {
+        says |= NGX_HTTP_KLAVIYO_COOKIE_SHARED;
+    }
+
+    if (ngx_http_klaviyo_cookie_has(&h->value, "private")
+        || ngx_http_klaviyo_cookie_has(&h->value, "no-store")
+        || ngx_http_klaviyo_cookie_has(&h->value, "no-cache")
+        || ngx_http_klaviyo_cookie_has(&h->value, "max-age=0"))
+    {
+        says |= NGX_HTTP_KLAVIYO_COOKIE_PRIVATE;
+    }
+
+    if (ngx_http_klaviyo_cookie_has(&h->value, "max-age")) {
+        says |= NGX_HTTP_KLAVIYO_COOKIE_FRESH;
+    }
+
+    return says;
+}
+
+
+static ngx_uint_t
+ngx_http_klaviyo_cookie_named(ngx_table_elt_t *h, char *name)
+{
+    return h->key.len == ngx_strlen(name)
+           && ngx_strncasecmp(h->key.data, (u_char *) name, h->key.len) == 0;
+}
+
+
+static ngx_uint_t
+ngx_http_klaviyo_cookie_has(ngx_str_t *value, char *word)
+{
+    return ngx_strlcasestrn(value->data, value->data + value->len,
+                            (u_char *) word, ngx_strlen(word) - 1)
+           != NULL;
 }
 
 
