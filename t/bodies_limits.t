@@ -193,6 +193,30 @@ $table->add('a condition with one', 'when $klaviyo_response_body ~ ^.;', undef,
     result => 'skipped:limit', events => [],
     answer => raw('pattern-when', 'application/json', json(65_537), ''));
 
+# The slice module's later parts are not seen: that is not the whole.
+
+my $slices = 'slice 1k; proxy_set_header Range $slice_range; '
+    . 'proxy_set_header X-Case ""; proxy_pass http://127.0.0.1:%%PORT_0%%/';
+
+$table->add('response: sliced', 'property A @response.b | default none;'
+    . ' property Z z;', undef, answer => $slices . 'sliced.json',
+    events => [ '{"Z":"z"}' ]);
+$table->add('response: a sliced page', 'property Z z;'
+    . ' property A @jsonld.Product.name | default none;', undef,
+    answer => $slices . 'sliced.html', events => [ '{"Z":"z"}' ]);
+$table->add('response: of one slice', 'property A @response.a;'
+    . ' property Z z;', undef, answer => $slices . 'slice.json',
+    events => [ '{"A":"b","Z":"z"}' ]);
+
+# An array of the visitor's for each element of another one.
+
+limited(1_400, 'where: too often', 'items L @request.l[*] { property A'
+    . ' @request.p | where id .id | first | json n; } property Z z;',
+    method => 'POST', headers => { 'Content-Type' => 'application/json' },
+    body => '{"l":[' . join(',', map { "{\"id\":\"x$_\"}" } 1 .. 1_500)
+        . '],"p":[' . join(',', map { "{\"id\":\"$_\"}" } 1 .. 2_500) . ']}',
+    answer => 'return 200', events => [ '{"Z":"z"}' ]);
+
 # Strange bytes.
 
 $table->add("bytes: $_->[0]", 'property A @response.a; property Z z;', undef,
@@ -208,6 +232,10 @@ $table->add("bytes: $_->[0]", 'property A @response.a; property Z z;', undef,
 ###############################################################################
 
 mkdir $t->dir() . '/html';
+$t->write_file('html/sliced.json', json(3_000));
+$t->write_file('html/sliced.html', '<script type="application/ld+json">'
+    . '{"@type":"Product","name":"Hat"}</script>' . ' ' x 3_000);
+$t->write_file('html/slice.json', json(900));
 $t->port(2);
 $t->write_file($_ =~ s/ /_/r, $raw{$_}) for keys %raw;
 

@@ -288,6 +288,7 @@ ngx_http_klaviyo_answer_open(ngx_http_klaviyo_ctx_t *ctx,
         ngx_http_klaviyo_answer_page(ctx);
     }
 
+    content->awaited = length;
     content->watch = (content->response.open || content->page);
 
     /* what is in files is read for us by the copy filter */
@@ -406,6 +407,10 @@ ngx_http_klaviyo_answer_copy(ngx_http_klaviyo_content_t *content,
 
         if (ngx_buf_in_memory(b)) {
 
+            if (content->awaited > 0) {
+                content->awaited -= ngx_min(content->awaited, b->last - b->pos);
+            }
+
             if (content->sniff) {
                 ngx_http_klaviyo_answer_sniff(content, b->pos, b->last);
             }
@@ -427,7 +432,17 @@ ngx_http_klaviyo_answer_copy(ngx_http_klaviyo_content_t *content,
         }
 
         if (b->last_buf) {
-            content->response.last = 1;
+
+            /* the slice module's subrequests bring all but the first slice */
+
+            if (content->awaited > 0) {
+                content->response.lost = 1;
+                ngx_http_klaviyo_copy_drop(&content->response);
+
+            } else {
+                content->response.last = 1;
+            }
+
             ngx_http_klaviyo_answer_close(content);
             return;
         }

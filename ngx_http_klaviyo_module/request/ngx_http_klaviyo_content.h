@@ -43,6 +43,8 @@ typedef struct {
     ngx_http_klaviyo_jsonld_t           *jsonld;   /* of a page */
     ngx_http_klaviyo_inflate_t          *decoder;  /* of the page's encoding */
     size_t                               left;     /* of the page */
+    off_t                                awaited;  /* of the response, -1 if
+                                                      nobody knows */
 
     ngx_http_klaviyo_slot_t              said[NGX_HTTP_KLAVIYO_SAID];
 

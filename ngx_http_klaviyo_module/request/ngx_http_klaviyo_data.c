@@ -33,6 +33,7 @@ ngx_http_klaviyo_arena_init(ngx_http_klaviyo_arena_t *arena, ngx_pool_t *pool,
     arena->pool = pool;
     arena->trees = NULL;
     arena->left = size;
+    arena->looks = NGX_HTTP_KLAVIYO_ARENA_LOOKS;
     arena->limits = 0;
 }
 
@@ -78,6 +79,20 @@ ngx_http_klaviyo_arena_charge(ngx_http_klaviyo_arena_t *arena, size_t size)
     }
 
     arena->left -= size;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_klaviyo_arena_look(ngx_http_klaviyo_arena_t *arena, ngx_uint_t n)
+{
+    if (n > arena->looks) {
+        arena->limits++;
+        return NGX_DECLINED;
+    }
+
+    arena->looks -= n;
 
     return NGX_OK;
 }

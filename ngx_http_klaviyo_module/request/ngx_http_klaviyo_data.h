@@ -22,6 +22,9 @@
 /* bytes that the values of one request may take, all together */
 #define NGX_HTTP_KLAVIYO_ARENA_SIZE      (4 * 1024 * 1024)
 
+/* so many take some ten milliseconds */
+#define NGX_HTTP_KLAVIYO_ARENA_LOOKS     250000
+
 /* Klaviyo's own limits */
 #define NGX_HTTP_KLAVIYO_MAX_STRING      (100 * 1000)
 #define NGX_HTTP_KLAVIYO_MAX_ITEMS       4000
@@ -67,6 +70,7 @@ typedef struct {
     ngx_pool_t                          *pool;
     ngx_http_klaviyo_tree_t             *trees;
     size_t                               left;
+    ngx_uint_t                           looks;    /* at elements, left */
     ngx_uint_t                           limits;   /* times a limit was met */
 } ngx_http_klaviyo_arena_t;
 
@@ -103,6 +107,13 @@ void *ngx_http_klaviyo_arena_alloc(ngx_http_klaviyo_arena_t *arena,
  */
 ngx_int_t ngx_http_klaviyo_arena_charge(ngx_http_klaviyo_arena_t *arena,
     size_t size);
+
+/*
+ * The same for a look at each of "n" elements, which takes time, no memory: for
+ * each line all products may be looked at, and a visitor may send both.
+ */
+ngx_int_t ngx_http_klaviyo_arena_look(ngx_http_klaviyo_arena_t *arena,
+    ngx_uint_t n);
 
 /*
  * Takes over a new reference and keeps it until ngx_http_klaviyo_arena_done().

@@ -268,6 +268,11 @@ ngx_http_klaviyo_filter_where(ngx_http_klaviyo_arena_t *arena,
 
     n = ngx_http_klaviyo_filter_size(data);
 
+    if (ngx_http_klaviyo_arena_look(arena, n) != NGX_OK) {
+        ngx_http_klaviyo_data_missing(data);
+        return;
+    }
+
     for (i = 0; i < n; i++) {
         ngx_http_klaviyo_filter_element(arena, data, i, &element);
 
