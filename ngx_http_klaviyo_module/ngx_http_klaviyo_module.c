@@ -1456,10 +1456,8 @@ ngx_http_klaviyo_init_path(ngx_cycle_t *cycle,
     directory->log = cycle->log;
 
     ngx_http_klaviyo_directory_make(directory);
-    ngx_http_klaviyo_directory_lock(directory, kmcf->control);
 
     kmcf->wake = ngx_http_klaviyo_control_fd(kmcf->control);
-    kmcf->lock = ngx_http_klaviyo_control_lock(kmcf->control);
 
     return ngx_http_klaviyo_init_rings(cycle, kmcf);
 }
@@ -1477,25 +1475,13 @@ ngx_http_klaviyo_cleanup(void *data)
 {
     ngx_http_klaviyo_main_conf_t *kmcf = data;
 
-    u_char                         path[NGX_HTTP_KLAVIYO_PATH];
-    ngx_http_klaviyo_directory_t  *directory;
-
     if (ngx_process != NGX_PROCESS_MASTER
         || ngx_http_klaviyo_host.dispatcher.control != kmcf->control)
     {
         return;
     }
 
-    directory = &ngx_http_klaviyo_host.dispatcher.spool;
-
-    /* a dispatcher may have taken it: then the number is of its process */
-
-    if (kmcf->lock != NGX_INVALID_FILE
-        && ngx_http_klaviyo_directory_lock_file(directory, path)
-        && ngx_http_klaviyo_directory_same(kmcf->lock, path))
-    {
-        (void) ngx_close_file(kmcf->lock);
-    }
+    ngx_http_klaviyo_directory_release();
 
     if (kmcf->wake != NGX_INVALID_FILE) {
         (void) ngx_close_file(kmcf->wake);
@@ -1503,12 +1489,16 @@ ngx_http_klaviyo_cleanup(void *data)
 }
 
 
-/* Who has no lock can't be told from a dead one: his rings would be read */
+/*
+ * Who has no lock can't be told from a dead one: his rings would be read.  What
+ * older processes of ours still have, the dispatcher takes when they leave.
+ */
 
 static ngx_int_t
 ngx_http_klaviyo_init_rings(ngx_cycle_t *cycle,
     ngx_http_klaviyo_main_conf_t *kmcf)
 {
+    ngx_int_t                      rc;
     ngx_str_t                      old;
     ngx_uint_t                     i;
     ngx_http_klaviyo_account_t   **account;
@@ -1519,8 +1509,10 @@ ngx_http_klaviyo_init_rings(ngx_cycle_t *cycle,
     old = directory->rings;
     ngx_str_null(&directory->rings);
 
+    rc = ngx_http_klaviyo_directory_lock(directory);
+
     if (kmcf->rings.len
-        && ngx_http_klaviyo_control_lock(kmcf->control) != NGX_INVALID_FILE
+        && rc != NGX_ERROR
         && ngx_http_klaviyo_ring_file_make(directory, &kmcf->rings, cycle->pool)
            == NGX_ERROR)
     {

@@ -52,7 +52,6 @@ typedef struct {
 
     /* what the control zone has open, as the master knows it */
     ngx_fd_t                             wake;
-    ngx_fd_t                             lock;
 
     /* levels are numbered as they are merged, an outer before its inner */
     ngx_uint_t                           levels;

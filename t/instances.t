@@ -3,7 +3,7 @@
 # Copyright (C) ngx_http_klaviyo_module contributors
 
 # Two nginx that live in one directory of the spool: neither touches what the
-# other one has there, until that is dead.
+# other one has there, until that is dead.  And who has the lock that tells it.
 
 ###############################################################################
 
@@ -46,6 +46,8 @@ my $more = 0;
 together();
 frozen();
 dead();
+late();
+confined();
 
 Test::Nginx::Klaviyo->done();
 
@@ -144,6 +146,93 @@ sub dead {
     is(scalar(() = glob "$spool/*.lock"), 1, 'nor is its lock');
     conserved($two, 'and all are counted');
     is(account($two)->{events}{restored}, scalar @all, 'as restored');
+}
+
+###############################################################################
+
+# the locks that a process has open
+sub locks {
+    my ($pid) = @_;
+
+    return grep { /\.lock\z/ } map { readlink // '' } glob "/proc/$pid/fd/*";
+}
+
+
+# The directory isn't there when the master looks for it: who is started later
+# takes the lock, and the master nothing for it that has the same number.
+
+sub late {
+    my $t = shop(start => 0);
+    my $text = $t->read_file('nginx.conf');
+    my $dir = $t->dir();
+
+    $t->write_file('nginx.conf',
+        $text =~ s{(klaviyo_spool) \S+;}{$1 $dir/no/folder;}r);
+    $t->run();
+
+    my $pid = dispatcher($t);
+    my $user = (stat "/proc/$pid")[4];
+
+    mkdir "$dir/no" or die;
+    mkdir "$dir/no/folder" or die;
+    chown $user, -1, "$dir/no/folder";
+
+    kill 'KILL', $pid;
+    $t->expect_kill();
+    $pid = dispatcher($t, $pid);
+
+    like($t->wait_for(sub { (locks($pid))[0] }), qr{/no/folder/},
+        'late: the next one that delivers has the lock');
+    is(scalar locks($t->master_pid()), 0, 'late: not the master');
+
+    $t->write_file('nginx.conf', $text);
+    $t->reload();
+
+    $pid = dispatcher($t, $pid);
+
+    is(join(' ', map { m{\Q$dir\E/(.*)/} } locks($t->master_pid())), 'spool',
+        'late: another directory, where the master has it');
+    is(join(' ', map { m{\Q$dir\E/(.*)/} } locks($pid)), 'spool',
+        'late: and who delivers has no other');
+}
+
+
+# A master that may not enter what belongs to nginx's user, as in a container.
+
+sub confined {
+    my @drop = qw(setpriv --bounding-set -dac_override
+                  --inh-caps -dac_override);
+
+    SKIP: {
+        skip 'needs root and setpriv', 3
+            if $> != 0 || system("@drop true > /dev/null 2>&1") != 0;
+
+        # it makes the directory
+        my $t = shop();
+
+        $t->quit();
+        $t->write_file('confined',
+            "#!/bin/sh\nexec @drop $Test::Nginx::Klaviyo::NGINX \"\$@\"\n");
+        chmod 0755, $t->dir() . '/confined';
+
+        {
+            local $Test::Nginx::Klaviyo::NGINX = $t->dir() . '/confined';
+
+            $t->run();
+        }
+
+        my $pid = dispatcher($t);
+
+        ok($t->wait_for(sub { locks($pid) }),
+            'confined: who delivers has the lock');
+        is(scalar locks($t->master_pid()), 0, 'confined: not the master');
+
+        $t->reload();
+        $pid = dispatcher($t, $pid);
+
+        ok($t->wait_for(sub { locks($pid) }),
+            'confined: the next one, when the old one has left');
+    }
 }
 
 ###############################################################################

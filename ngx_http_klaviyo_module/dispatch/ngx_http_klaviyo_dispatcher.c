@@ -49,6 +49,8 @@ struct ngx_http_klaviyo_dispatcher_s {
     ngx_pool_t                          *pool;
     ngx_log_t                           *log;
 
+    ngx_http_klaviyo_directory_t        *spool;
+
     ngx_uint_t                           nsenders;
 
     ngx_http_klaviyo_second_pt           each;     /* second; or NULL */
@@ -58,6 +60,7 @@ struct ngx_http_klaviyo_dispatcher_s {
     ngx_event_t                          second;
     ngx_connection_t                    *wake;     /* NULL: the timer looks */
 
+    unsigned                             waits:1;  /* for the lock */
     unsigned                             asleep:1;
     unsigned                             stopped:1;
 };
@@ -66,6 +69,8 @@ struct ngx_http_klaviyo_dispatcher_s {
 static ngx_int_t ngx_http_klaviyo_dispatcher_senders(
     ngx_http_klaviyo_dispatcher_t *d,
     ngx_http_klaviyo_dispatcher_conf_t *conf);
+static void ngx_http_klaviyo_dispatcher_lock(
+    ngx_http_klaviyo_dispatcher_t *d);
 static void ngx_http_klaviyo_dispatcher_unknown(
     ngx_http_klaviyo_dispatcher_conf_t *conf);
 static void ngx_http_klaviyo_dispatcher_found(void *data,
@@ -112,6 +117,7 @@ ngx_http_klaviyo_dispatcher_start(ngx_http_klaviyo_dispatcher_conf_t *conf)
     d->data = conf->data;
     d->pool = pool;
     d->log = conf->log;
+    d->spool = &conf->spool;
 
     d->transport = ngx_http_klaviyo_transport_create(conf->log);
     if (d->transport == NULL) {
@@ -134,6 +140,7 @@ ngx_http_klaviyo_dispatcher_start(ngx_http_klaviyo_dispatcher_conf_t *conf)
                   "klaviyo dispatcher started, generation %ui",
                   d->control->generation);
 
+    ngx_http_klaviyo_dispatcher_lock(d);
     ngx_http_klaviyo_dispatcher_unknown(conf);
 
     ngx_http_klaviyo_dispatcher_second_handler(&d->second);
@@ -184,17 +191,24 @@ ngx_http_klaviyo_dispatcher_senders(ngx_http_klaviyo_dispatcher_t *d,
 }
 
 
-/* Where the master could not take the lock, the directory may be there now */
+/*
+ * Where the master could not take the lock, the directory may be there now, or
+ * be the user's alone.  The dispatcher before us may have it, until it leaves.
+ * A directory that comes while we run is left to the master's next reload.
+ */
+
+static void
+ngx_http_klaviyo_dispatcher_lock(ngx_http_klaviyo_dispatcher_t *d)
+{
+    d->waits = ngx_http_klaviyo_directory_lock(d->spool) == NGX_AGAIN;
+}
+
 
 static void
 ngx_http_klaviyo_dispatcher_unknown(ngx_http_klaviyo_dispatcher_conf_t *conf)
 {
     ngx_uint_t                    i;
     ngx_http_klaviyo_strangers_t  strangers;
-
-    if (ngx_http_klaviyo_control_lock(conf->control) == NGX_INVALID_FILE) {
-        ngx_http_klaviyo_directory_lock(&conf->spool, conf->control);
-    }
 
     strangers.accounts = conf->accounts;
     strangers.n = 0;
@@ -383,6 +397,10 @@ ngx_http_klaviyo_dispatcher_second_handler(ngx_event_t *ev)
 
     if (d->wake && superseded) {
         ngx_http_klaviyo_dispatcher_deafen(d);
+    }
+
+    if (d->waits && !superseded) {
+        ngx_http_klaviyo_dispatcher_lock(d);
     }
 
     if (d->each && !superseded) {

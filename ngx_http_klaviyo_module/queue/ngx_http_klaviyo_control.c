@@ -51,7 +51,6 @@ struct ngx_http_klaviyo_control_sh_s {
     ngx_atomic_t                         serial;
 
     ngx_fd_t                             fd;
-    ngx_fd_t                             lock;
     ngx_atomic_t                         sleeping;
     ngx_atomic_t                         told;     /* epoch seconds */
 
@@ -159,7 +158,6 @@ ngx_http_klaviyo_control_init_zone(ngx_shm_zone_t *shm_zone, void *data)
 
     sh->layout = layout;
     sh->fd = -1;
-    sh->lock = NGX_INVALID_FILE;
     sh->nslots = (size - NGX_HTTP_KLAVIYO_CONTROL_HEAD)
                  / NGX_HTTP_KLAVIYO_CONTROL_STRIDE;
     sh->used = NGX_HTTP_KLAVIYO_OTHER + 1;
@@ -178,7 +176,7 @@ ngx_http_klaviyo_control_layout(ngx_http_klaviyo_layout_t *layout)
     ngx_memzero(layout, sizeof(ngx_http_klaviyo_layout_t));
 
     ngx_memcpy(layout->magic, "klavctrl", sizeof(layout->magic));
-    layout->version = 2;
+    layout->version = 3;
 
     layout->sizes[0] = sizeof(ngx_http_klaviyo_control_sh_t);
     layout->sizes[1] = sizeof(ngx_http_klaviyo_control_slot_t);
@@ -660,21 +658,6 @@ ngx_http_klaviyo_control_account(ngx_http_klaviyo_control_t *control,
     ngx_shmtx_unlock(&control->shpool->mutex);
 
     return (i < NGX_HTTP_KLAVIYO_MAX_ACCOUNTS) ? &state[i] : NULL;
-}
-
-
-ngx_fd_t
-ngx_http_klaviyo_control_lock(ngx_http_klaviyo_control_t *control)
-{
-    return control->sh->lock;
-}
-
-
-void
-ngx_http_klaviyo_control_set_lock(ngx_http_klaviyo_control_t *control,
-    ngx_fd_t fd)
-{
-    control->sh->lock = fd;
 }
 
 

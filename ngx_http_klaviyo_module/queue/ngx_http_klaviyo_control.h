@@ -203,15 +203,6 @@ ngx_http_klaviyo_account_state_t *ngx_http_klaviyo_control_account(
 
 
 /*
- * The descriptor, of the master and all that it started since, by which this
- * instance holds its lock in the spool's directory; -1: none yet.
- */
-ngx_fd_t ngx_http_klaviyo_control_lock(ngx_http_klaviyo_control_t *control);
-void ngx_http_klaviyo_control_set_lock(ngx_http_klaviyo_control_t *control,
-    ngx_fd_t fd);
-
-
-/*
  * Whether a line may be logged about something that happens per event: 1 once
  * a second for all workers together.
  */

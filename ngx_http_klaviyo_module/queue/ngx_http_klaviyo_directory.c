@@ -49,6 +49,13 @@ static ngx_uint_t ngx_http_klaviyo_directory_alive(
     uint64_t instance);
 
 
+/*
+ * The lock, as this process has it: fork() copies the number with what is open
+ * under it.  In shared memory it would be a number of whoever wrote it last.
+ */
+static ngx_fd_t  ngx_http_klaviyo_directory_fd = NGX_INVALID_FILE;
+
+
 void
 ngx_http_klaviyo_directory_make(ngx_http_klaviyo_directory_t *directory)
 {
@@ -131,25 +138,25 @@ ngx_http_klaviyo_directory_lock_of(ngx_http_klaviyo_directory_t *directory,
  * later have that.  Without it others read our segments as a dead one's.
  */
 
-void
-ngx_http_klaviyo_directory_lock(ngx_http_klaviyo_directory_t *directory,
-    ngx_http_klaviyo_control_t *control)
+ngx_int_t
+ngx_http_klaviyo_directory_lock(ngx_http_klaviyo_directory_t *directory)
 {
     u_char      path[NGX_HTTP_KLAVIYO_PATH];
-    ngx_fd_t    fd, old;
+    ngx_fd_t    fd;
+    ngx_int_t   rc;
     ngx_uint_t  tries;
 
     if (ngx_http_klaviyo_directory_lock_file(directory, path) == NULL) {
-        return;
+        return NGX_ERROR;
     }
 
-    old = ngx_http_klaviyo_control_lock(control);
-
-    if (old != NGX_INVALID_FILE
-        && ngx_http_klaviyo_directory_same(old, path))
+    if (ngx_http_klaviyo_directory_fd != NGX_INVALID_FILE
+        && ngx_http_klaviyo_directory_same(ngx_http_klaviyo_directory_fd, path))
     {
-        return;
+        return NGX_OK;
     }
+
+    rc = NGX_ERROR;
 
     /* one who finds the file before it is locked takes it for a dead one's */
 
@@ -157,18 +164,29 @@ ngx_http_klaviyo_directory_lock(ngx_http_klaviyo_directory_t *directory,
 
         fd = ngx_http_klaviyo_directory_try(directory, path);
         if (fd == NGX_INVALID_FILE) {
+            rc = (ngx_errno == NGX_EAGAIN) ? NGX_AGAIN : NGX_ERROR;
             continue;
         }
 
-        ngx_http_klaviyo_control_set_lock(control, fd);
-
         /* of another directory; processes that use it have it still */
 
-        if (old != NGX_INVALID_FILE) {
-            (void) ngx_close_file(old);
-        }
+        ngx_http_klaviyo_directory_release();
 
-        return;
+        ngx_http_klaviyo_directory_fd = fd;
+
+        return NGX_OK;
+    }
+
+    return rc;
+}
+
+
+void
+ngx_http_klaviyo_directory_release(void)
+{
+    if (ngx_http_klaviyo_directory_fd != NGX_INVALID_FILE) {
+        (void) ngx_close_file(ngx_http_klaviyo_directory_fd);
+        ngx_http_klaviyo_directory_fd = NGX_INVALID_FILE;
     }
 }
 

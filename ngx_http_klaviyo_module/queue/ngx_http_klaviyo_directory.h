@@ -56,9 +56,16 @@ typedef void (*ngx_http_klaviyo_name_pt)(void *data,
  */
 void ngx_http_klaviyo_directory_make(ngx_http_klaviyo_directory_t *directory);
 
-/* Takes this instance's lock, unless it has it there already. */
-void ngx_http_klaviyo_directory_lock(ngx_http_klaviyo_directory_t *directory,
-    ngx_http_klaviyo_control_t *control);
+/*
+ * Takes this instance's lock, for this process and all that it starts later,
+ * unless it has it there already.  NGX_AGAIN: a process of ours has it that
+ * has opened it itself; NGX_ERROR: it can't be had.
+ */
+ngx_int_t ngx_http_klaviyo_directory_lock(
+    ngx_http_klaviyo_directory_t *directory);
+
+/* Lets go of it, wherever it is: the processes started before have it still. */
+void ngx_http_klaviyo_directory_release(void);
 
 /* The path of its file, with a NUL; NULL: too long. */
 u_char *ngx_http_klaviyo_directory_lock_file(
