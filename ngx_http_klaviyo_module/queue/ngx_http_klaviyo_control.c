@@ -7,8 +7,8 @@
  * The control zone: what must outlive a ring that a reload resizes or removes.
  *
  * Any process may be killed between any two stores, also under the lock, which
- * the master then frees.  So an entry of a table is filled first, and what
- * makes others find it is stored last.
+ * is then freed.  So an entry of a table is filled first, and what makes others
+ * find it is stored last.
  */
 
 
@@ -256,7 +256,7 @@ ngx_http_klaviyo_control_enter(ngx_http_klaviyo_control_t *control)
 
     sh = control->sh;
 
-    ngx_shmtx_lock(&control->shpool->mutex);
+    ngx_http_klaviyo_zone_lock(&control->shpool->mutex);
 
     process = ngx_http_klaviyo_control_place(sh);
 
@@ -320,7 +320,7 @@ ngx_http_klaviyo_control_leave(ngx_http_klaviyo_control_t *control)
     ngx_uint_t                           i;
     ngx_http_klaviyo_control_process_t  *process;
 
-    ngx_shmtx_lock(&control->shpool->mutex);
+    ngx_http_klaviyo_zone_lock(&control->shpool->mutex);
 
     process = control->sh->processes;
 
@@ -344,7 +344,7 @@ ngx_http_klaviyo_control_workers(ngx_http_klaviyo_control_t *control,
     n = 0;
     process = control->sh->processes;
 
-    ngx_shmtx_lock(&control->shpool->mutex);
+    ngx_http_klaviyo_zone_lock(&control->shpool->mutex);
 
     for (i = 0; i < NGX_HTTP_KLAVIYO_MAX_PROCESSES; i++) {
         if (process[i].pid == 0 || process[i].generation > generation) {
@@ -402,7 +402,7 @@ ngx_http_klaviyo_control_slot(ngx_http_klaviyo_control_t *control, u_char *key)
 
     sh = control->sh;
 
-    ngx_shmtx_lock(&control->shpool->mutex);
+    ngx_http_klaviyo_zone_lock(&control->shpool->mutex);
 
     for (n = *ngx_http_klaviyo_control_bucket(sh, key); n; n = slot->next) {
         slot = ngx_http_klaviyo_control_nth(sh, n);
@@ -612,7 +612,7 @@ ngx_http_klaviyo_control_total(ngx_http_klaviyo_control_t *control,
     sh = control->sh;
     to = (ngx_atomic_t *) sum;
 
-    ngx_shmtx_lock(&control->shpool->mutex);
+    ngx_http_klaviyo_zone_lock(&control->shpool->mutex);
 
     for (n = 0; n < sh->used; n++) {
         from = (ngx_atomic_t *) &ngx_http_klaviyo_control_nth(sh, n)->counters;
@@ -638,7 +638,7 @@ ngx_http_klaviyo_control_account(ngx_http_klaviyo_control_t *control,
 
     state = control->sh->accounts;
 
-    ngx_shmtx_lock(&control->shpool->mutex);
+    ngx_http_klaviyo_zone_lock(&control->shpool->mutex);
 
     for (i = 0; i < NGX_HTTP_KLAVIYO_MAX_ACCOUNTS; i++) {
 

@@ -7,7 +7,7 @@
  * The ring of one account's events in shared memory.
  *
  * Any process may be killed between any two stores, also under the lock, which
- * the master then frees.  Therefore
+ * is then freed.  Therefore
  *
  *   - what is copied or filled isn't in use yet; a single store puts it to
  *     use, and what follows that store may be missing;
@@ -169,7 +169,7 @@ ngx_http_klaviyo_ring_rule(ngx_http_klaviyo_ring_t *ring, ngx_uint_t slot)
         return;
     }
 
-    ngx_shmtx_lock(&ring->shpool->mutex);
+    ngx_http_klaviyo_zone_lock(&ring->shpool->mutex);
 
     rule->slot = NGX_HTTP_KLAVIYO_OTHER;
     ngx_memory_barrier();
@@ -234,7 +234,7 @@ ngx_http_klaviyo_ring_put(ngx_http_klaviyo_ring_t *ring,
         return NGX_ABORT;
     }
 
-    ngx_shmtx_lock(&ring->shpool->mutex);
+    ngx_http_klaviyo_zone_lock(&ring->shpool->mutex);
 
     mark = *ngx_http_klaviyo_ring_mark(&sh->tail);
 
@@ -282,7 +282,7 @@ ngx_http_klaviyo_ring_restore(ngx_http_klaviyo_ring_t *ring,
         return NGX_ABORT;
     }
 
-    ngx_shmtx_lock(&ring->shpool->mutex);
+    ngx_http_klaviyo_zone_lock(&ring->shpool->mutex);
 
     mark = *ngx_http_klaviyo_ring_mark(&sh->tail);
 
@@ -395,7 +395,7 @@ ngx_http_klaviyo_ring_stat(ngx_http_klaviyo_ring_t *ring,
 
     ngx_memzero(stat, sizeof(ngx_http_klaviyo_ring_stat_t));
 
-    ngx_shmtx_lock(&ring->shpool->mutex);
+    ngx_http_klaviyo_zone_lock(&ring->shpool->mutex);
 
     cursor = ngx_http_klaviyo_ring_mark(&sh->cursor);
     tail = ngx_http_klaviyo_ring_mark(&sh->tail);
@@ -463,7 +463,7 @@ ngx_http_klaviyo_ring_own(ngx_http_klaviyo_ring_t *ring)
 
     rc = NGX_DECLINED;
 
-    ngx_shmtx_lock(&ring->shpool->mutex);
+    ngx_http_klaviyo_zone_lock(&ring->shpool->mutex);
 
     if (sh->owner == owner) {
         ngx_http_klaviyo_ring_take_over(ring);
@@ -643,7 +643,7 @@ ngx_http_klaviyo_ring_claim(ngx_http_klaviyo_ring_t *ring, ngx_uint_t events,
         return NGX_DECLINED;
     }
 
-    ngx_shmtx_lock(&ring->shpool->mutex);
+    ngx_http_klaviyo_zone_lock(&ring->shpool->mutex);
 
     from = *ngx_http_klaviyo_ring_mark(&sh->cursor);
     tail = *ngx_http_klaviyo_ring_mark(&sh->tail);
@@ -658,7 +658,7 @@ ngx_http_klaviyo_ring_claim(ngx_http_klaviyo_ring_t *ring, ngx_uint_t events,
         return NGX_DECLINED;
     }
 
-    ngx_shmtx_lock(&ring->shpool->mutex);
+    ngx_http_klaviyo_zone_lock(&ring->shpool->mutex);
 
     if (ngx_http_klaviyo_ring_owned(ring)) {
         slot = ngx_http_klaviyo_ring_occupy(ring, &from, &to);
@@ -895,7 +895,7 @@ ngx_http_klaviyo_ring_adopt(ngx_http_klaviyo_ring_t *ring)
             return NGX_DECLINED;
         }
 
-        ngx_shmtx_lock(&ring->shpool->mutex);
+        ngx_http_klaviyo_zone_lock(&ring->shpool->mutex);
 
         if (!ngx_http_klaviyo_ring_owned(ring)) {
             ngx_shmtx_unlock(&ring->shpool->mutex);
@@ -941,7 +941,7 @@ ngx_http_klaviyo_ring_waiting(ngx_http_klaviyo_ring_t *ring)
         return NULL;
     }
 
-    ngx_shmtx_lock(&ring->shpool->mutex);
+    ngx_http_klaviyo_zone_lock(&ring->shpool->mutex);
     ngx_http_klaviyo_ring_repair(ring->sh);
     ngx_shmtx_unlock(&ring->shpool->mutex);
 
@@ -1059,7 +1059,7 @@ ngx_http_klaviyo_ring_take(ngx_http_klaviyo_ring_t *ring,
 
     counters = ngx_http_klaviyo_control_counters(ring->control, record->rule);
 
-    ngx_shmtx_lock(&ring->shpool->mutex);
+    ngx_http_klaviyo_zone_lock(&ring->shpool->mutex);
 
     record->flags |= NGX_HTTP_KLAVIYO_RECORD_GONE;
 
@@ -1108,7 +1108,7 @@ ngx_http_klaviyo_ring_split(ngx_http_klaviyo_ring_t *ring, ngx_int_t slot,
 
     left = ngx_http_klaviyo_ring_left(ring->sh, offset, held->end);
 
-    ngx_shmtx_lock(&ring->shpool->mutex);
+    ngx_http_klaviyo_zone_lock(&ring->shpool->mutex);
 
     rest = ngx_http_klaviyo_ring_new_slot(ring, 0);
     if (rest == NULL) {
@@ -1171,7 +1171,7 @@ ngx_http_klaviyo_ring_close(ngx_http_klaviyo_ring_t *ring,
     do {
         n = ngx_http_klaviyo_ring_runs(ring->sh, held, runs);
 
-        ngx_shmtx_lock(&ring->shpool->mutex);
+        ngx_http_klaviyo_zone_lock(&ring->shpool->mutex);
 
         for (i = 0; i < n; i++) {
             counters = ngx_http_klaviyo_control_counters(ring->control,

@@ -4,8 +4,8 @@
  */
 
 /*
- * What the zones in shared memory have in common: how they are created and
- * recognized again, and how the death of a process is told.
+ * What the zones in shared memory have in common: how they are created,
+ * recognized again and locked, and how the death of a process is told.
  */
 
 
@@ -45,6 +45,12 @@ ngx_int_t ngx_http_klaviyo_zone_attach(ngx_shm_zone_t *shm_zone,
  */
 void *ngx_http_klaviyo_zone_alloc(ngx_shm_zone_t *shm_zone, size_t min,
     size_t *size);
+
+/*
+ * ngx_shmtx_lock(), but a lock whose holder is dead is freed, whoever the
+ * master is and whether it knows the zone.  Not to be called by who has it.
+ */
+void ngx_http_klaviyo_zone_lock(ngx_shmtx_t *mutex);
 
 
 #endif /* _NGX_HTTP_KLAVIYO_ZONE_H_INCLUDED_ */

@@ -18,10 +18,9 @@
  * be taken out of the index when the log goes over it.
  *
  * A record is never changed, only followed by another.  Any process may be
- * killed between any two stores, also under the lock, which the master then
- * frees.  Therefore head moves first, whereupon nothing leads to what lies
- * there; then the record is written; then a single store into the index puts it
- * to use.
+ * killed between any two stores, also under the lock, which is then freed.
+ * Therefore head moves first, whereupon nothing leads to what lies there; then
+ * the record is written; then a single store into the index puts it to use.
  *
  * The index has buckets of 16 slots, two cache lines each, chosen by the key's
  * hash.  The hash is keyed with a secret of the zone, so that visitors can't
@@ -295,7 +294,7 @@ ngx_http_klaviyo_memory_find(ngx_http_klaviyo_memory_t *memory,
 
     sh = memory->sh;
 
-    ngx_shmtx_lock(&memory->shpool->mutex);
+    ngx_http_klaviyo_zone_lock(&memory->shpool->mutex);
 
     ngx_http_klaviyo_memory_lookup(sh, key, &place);
 
@@ -341,7 +340,7 @@ ngx_http_klaviyo_memory_store(ngx_http_klaviyo_memory_t *memory,
         return NGX_ABORT;
     }
 
-    ngx_shmtx_lock(&memory->shpool->mutex);
+    ngx_http_klaviyo_zone_lock(&memory->shpool->mutex);
 
     ngx_http_klaviyo_memory_lookup(sh, key, &place);
 
@@ -369,7 +368,7 @@ ngx_http_klaviyo_memory_forget(ngx_http_klaviyo_memory_t *memory,
 {
     ngx_http_klaviyo_memory_place_t  place;
 
-    ngx_shmtx_lock(&memory->shpool->mutex);
+    ngx_http_klaviyo_zone_lock(&memory->shpool->mutex);
 
     ngx_http_klaviyo_memory_lookup(memory->sh, key, &place);
 
@@ -399,7 +398,7 @@ ngx_http_klaviyo_memory_unmark(ngx_http_klaviyo_memory_t *memory,
 {
     ngx_http_klaviyo_memory_place_t  place;
 
-    ngx_shmtx_lock(&memory->shpool->mutex);
+    ngx_http_klaviyo_zone_lock(&memory->shpool->mutex);
 
     ngx_http_klaviyo_memory_lookup(memory->sh, key, &place);
 
@@ -436,7 +435,7 @@ ngx_http_klaviyo_memory_push(ngx_http_klaviyo_memory_t *memory,
         return NGX_ABORT;
     }
 
-    ngx_shmtx_lock(&memory->shpool->mutex);
+    ngx_http_klaviyo_zone_lock(&memory->shpool->mutex);
 
     ngx_http_klaviyo_memory_lookup(sh, key, &place);
 
@@ -470,7 +469,7 @@ ngx_http_klaviyo_memory_take(ngx_http_klaviyo_memory_t *memory,
     sh = memory->sh;
     now = (uint32_t) ngx_time();
 
-    ngx_shmtx_lock(&memory->shpool->mutex);
+    ngx_http_klaviyo_zone_lock(&memory->shpool->mutex);
 
     ngx_http_klaviyo_memory_lookup(sh, key, &place);
 
@@ -736,7 +735,7 @@ ngx_http_klaviyo_memory_stat(ngx_http_klaviyo_memory_t *memory,
     stat->slots = sh->nbuckets * NGX_HTTP_KLAVIYO_MEMORY_SLOTS;
     stat->entries = stat->entries * sh->nbuckets / n;
 
-    ngx_shmtx_lock(&memory->shpool->mutex);
+    ngx_http_klaviyo_zone_lock(&memory->shpool->mutex);
 
     stat->used = ngx_min(sh->head - sh->size, sh->size);
     stat->stored = sh->stored;

@@ -66,7 +66,7 @@ static void  (*meanwhile)(void);
 
 
 void
-ngx_shmtx_lock(ngx_shmtx_t *mtx)
+ngx_http_klaviyo_zone_lock(ngx_shmtx_t *mtx)
 {
     void  (*before)(void);
 

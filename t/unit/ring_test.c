@@ -1716,6 +1716,24 @@ publish(fixture_t *f, ngx_uint_t rule, ngx_uint_t n)
 }
 
 
+/* nobody waits, and nobody is woken who doesn't */
+
+static void
+assert_even(ngx_shmtx_t *mutex)
+{
+#if (NGX_HAVE_POSIX_SEM)
+
+    int  posts;
+
+    assert_int_equal(sem_getvalue(&mutex->sem, &posts), 0);
+    assert_int_equal((ngx_atomic_int_t) *mutex->wait + posts, 0);
+
+#endif
+
+    assert_int_equal(*mutex->lock, 0);
+}
+
+
 static void
 two_publish_at_once_while_one_drains(void **state)
 {
@@ -1773,6 +1791,114 @@ two_publish_at_once_while_one_drains(void **state)
     }
 
     assert_stat(f, 0, 0);
+    assert_even(&f->ring->shpool->mutex);
+}
+
+
+/* the master doesn't know the zone any more: a reload has replaced it */
+
+static void
+a_lock_of_a_dead_one_is_freed_by_those_who_wait(void **state)
+{
+    fixture_t *f = *state;
+
+    ngx_pid_t     pid[3];
+    ngx_uint_t    i;
+    ngx_shmtx_t  *mutex;
+
+    mutex = &f->ring->shpool->mutex;
+
+    pid[0] = unit_fork();
+
+    if (pid[0] == 0) {
+        ngx_shmtx_lock(mutex);
+        _exit(0);
+    }
+
+    (void) unit_wait(pid[0]);
+
+    for (i = 0; i < 3; i++) {
+        pid[i] = unit_fork();
+
+        if (pid[i] == 0) {
+            alarm(20);
+            _exit(put(f, i, 10) != NGX_OK);
+        }
+    }
+
+    for (i = 0; i < 3; i++) {
+        assert_int_equal(unit_wait(pid[i]), 0);
+    }
+
+    assert_int_equal(counters(f, 0)->queued, 3);
+    assert_even(mutex);
+}
+
+
+static void
+a_lock_of_a_dead_one_is_freed_who_had_the_same_pid(void **state)
+{
+    fixture_t *f = *state;
+
+    ngx_pid_t  pid;
+
+    pid = unit_fork();
+
+    if (pid == 0) {
+        alarm(20);
+        ngx_shmtx_lock(&f->ring->shpool->mutex);
+        _exit(put(f, 1, 10) != NGX_OK);
+    }
+
+    assert_int_equal(unit_wait(pid), 0);
+    assert_even(&f->ring->shpool->mutex);
+}
+
+
+/* stopped, say; longer than it takes to ask for it several times */
+
+static void
+a_lock_of_one_that_lives_is_waited_for(void **state)
+{
+    fixture_t *f = *state;
+
+    ngx_pid_t      pid[2];
+    ngx_shmtx_t   *mutex;
+    ngx_atomic_t  *had;
+
+    mutex = &f->ring->shpool->mutex;
+
+    had = mmap(NULL, ngx_pagesize, PROT_READ|PROT_WRITE, MAP_ANON|MAP_SHARED,
+               -1, 0);
+    assert_true((void *) had != MAP_FAILED);
+
+    pid[0] = unit_fork();
+
+    if (pid[0] == 0) {
+        ngx_shmtx_lock(mutex);
+        *had = 1;
+        usleep(300000);
+        *had = 2;
+        ngx_shmtx_unlock(mutex);
+        _exit(0);
+    }
+
+    while (*had == 0) {
+        ngx_sched_yield();
+    }
+
+    pid[1] = unit_fork();
+
+    if (pid[1] == 0) {
+        alarm(20);
+        _exit(put(f, 1, 10) != NGX_OK || *had != 2);
+    }
+
+    assert_int_equal(unit_wait(pid[1]), 0);
+    assert_int_equal(unit_wait(pid[0]), 0);
+    assert_even(mutex);
+
+    munmap((void *) had, ngx_pagesize);
 }
 
 
@@ -2631,6 +2757,9 @@ main(void)
         ring_test(backfill_never_writes_beyond_the_text),
         ring_test(any_row_of_operations_does_what_a_simple_model_does),
         ring_test(two_publish_at_once_while_one_drains),
+        ring_test(a_lock_of_a_dead_one_is_freed_by_those_who_wait),
+        ring_test(a_lock_of_a_dead_one_is_freed_who_had_the_same_pid),
+        ring_test(a_lock_of_one_that_lives_is_waited_for),
         ring_test(what_was_published_survives_the_kill_of_its_publisher),
 #if (HAVE_STEPS)
         ring_test(a_kill_in_put_leaves_all_or_nothing),
