@@ -142,7 +142,9 @@ sub several {
     is(join(' ', sort { $a <=> $b } map { $_->{event}{attributes}{events}
         {data}[0]{attributes}{properties}{n} } dead_letters($t)), "@bad",
         'all of them are dead letters');
-    cmp_ok(scalar bodies($k), '<=', 10, 'in few requests');
+
+    # each answer that tells of more has to be proved right anew
+    cmp_ok(scalar bodies($k), '<=', 16, 'in few requests');
     conserved($t, 'several bad ones: counted');
 
     my $told = qr/^(.*\[warn\].*"shop": Klaviyo refused with status 400.*)$/m;

@@ -17,6 +17,9 @@
 
 static void ngx_http_klaviyo_outcome_learn(ngx_http_klaviyo_flight_t *flight,
     ngx_http_klaviyo_answer_t *answer, ngx_http_klaviyo_verdict_t *verdict);
+static void ngx_http_klaviyo_outcome_unlearn(
+    ngx_http_klaviyo_flight_t *flight, ngx_http_klaviyo_answer_t *answer,
+    ngx_http_klaviyo_verdict_t *verdict);
 static void ngx_http_klaviyo_outcome_done(ngx_http_klaviyo_flight_t *flight,
     ngx_http_klaviyo_answer_t *answer);
 static void ngx_http_klaviyo_outcome_wait(ngx_http_klaviyo_flight_t *flight,
@@ -95,7 +98,11 @@ ngx_http_klaviyo_outcome(ngx_http_klaviyo_flight_t *flight,
 }
 
 
-/* Refused alone, the suspect was pointed at with reason */
+/*
+ * Refused alone by an answer that points at it, the suspect was pointed at with
+ * reason.  Refused by one that points elsewhere, it may be by chance: pointers
+ * that count from 1 name the second of two bad ones.
+ */
 
 static void
 ngx_http_klaviyo_outcome_learn(ngx_http_klaviyo_flight_t *flight,
@@ -110,19 +117,44 @@ ngx_http_klaviyo_outcome_learn(ngx_http_klaviyo_flight_t *flight,
         || s->suspect != ngx_http_klaviyo_ring_first(s->account->ring,
                                                      flight->batch.slot))
     {
+        ngx_http_klaviyo_outcome_unlearn(flight, answer, verdict);
         return;
     }
 
-    if (verdict->verdict == NGX_HTTP_KLAVIYO_VERDICT_DONE) {
-        s->pointers = NGX_HTTP_KLAVIYO_POINTERS_WRONG;
+    if (verdict->verdict == NGX_HTTP_KLAVIYO_VERDICT_ENTRIES) {
+        s->pointers = NGX_HTTP_KLAVIYO_POINTERS_RIGHT;
         s->suspect = NULL;
 
-    } else if (verdict->verdict == NGX_HTTP_KLAVIYO_VERDICT_ENTRIES
+    } else if (verdict->verdict == NGX_HTTP_KLAVIYO_VERDICT_DONE
                || (verdict->verdict == NGX_HTTP_KLAVIYO_VERDICT_HALVE
                    && answer->status == 400))
     {
-        s->pointers = NGX_HTTP_KLAVIYO_POINTERS_RIGHT;
+        s->pointers = NGX_HTTP_KLAVIYO_POINTERS_WRONG;
         s->suspect = NULL;
+    }
+}
+
+
+/*
+ * What is left without those that were pointed at is refused again: there are
+ * more bad ones, or the wrong ones were taken out.  The next pointer tells.
+ */
+
+static void
+ngx_http_klaviyo_outcome_unlearn(ngx_http_klaviyo_flight_t *flight,
+    ngx_http_klaviyo_answer_t *answer, ngx_http_klaviyo_verdict_t *verdict)
+{
+    ngx_http_klaviyo_sender_t  *s;
+
+    s = flight->sender;
+
+    if (s->pointers == NGX_HTTP_KLAVIYO_POINTERS_RIGHT
+        && answer->status == 400
+        && (verdict->verdict == NGX_HTTP_KLAVIYO_VERDICT_ENTRIES
+            || verdict->verdict == NGX_HTTP_KLAVIYO_VERDICT_HALVE)
+        && ngx_http_klaviyo_ring_gaps(s->account->ring, flight->batch.slot))
+    {
+        s->pointers = NGX_HTTP_KLAVIYO_POINTERS_UNKNOWN;
     }
 }
 

@@ -1087,6 +1087,32 @@ ngx_http_klaviyo_ring_take(ngx_http_klaviyo_ring_t *ring,
 }
 
 
+ngx_uint_t
+ngx_http_klaviyo_ring_gaps(ngx_http_klaviyo_ring_t *ring, ngx_int_t slot)
+{
+    uint64_t                       offset;
+    ngx_http_klaviyo_record_t     *record;
+    ngx_http_klaviyo_ring_slot_t  *held;
+
+    held = &ring->sh->slots[slot];
+    offset = held->start;
+
+    for ( ;; ) {
+        record = ngx_http_klaviyo_ring_seek(ring->sh, &offset, held->end);
+
+        if (record == NULL) {
+            return 0;
+        }
+
+        if (record->flags & NGX_HTTP_KLAVIYO_RECORD_GONE) {
+            return 1;
+        }
+
+        offset += ngx_http_klaviyo_ring_need(record->len);
+    }
+}
+
+
 ngx_int_t
 ngx_http_klaviyo_ring_split(ngx_http_klaviyo_ring_t *ring, ngx_int_t slot,
     ngx_http_klaviyo_record_t *record)

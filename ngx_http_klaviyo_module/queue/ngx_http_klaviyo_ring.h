@@ -180,6 +180,10 @@ ngx_http_klaviyo_record_t *ngx_http_klaviyo_ring_next(
 void ngx_http_klaviyo_ring_take(ngx_http_klaviyo_ring_t *ring,
     ngx_http_klaviyo_record_t *record, ngx_uint_t as);
 
+/* Whether any record was taken out of what the slot holds. */
+ngx_uint_t ngx_http_klaviyo_ring_gaps(ngx_http_klaviyo_ring_t *ring,
+    ngx_int_t slot);
+
 /*
  * Halves the slot before "record": from there on is a slot of its own that
  * waits.  NGX_OK, or NGX_DECLINED if no slot is free.

@@ -789,9 +789,12 @@ a_record_that_is_taken_is_not_seen_again(void **state)
 
     slot = claim(f, ALL);
 
+    assert_false(ngx_http_klaviyo_ring_gaps(f->ring, slot));
+
     record = nth(f, slot, 4);
     ngx_http_klaviyo_ring_take(f->ring, record, 1);
     ngx_http_klaviyo_ring_take(f->ring, record, 1);
+    assert_true(ngx_http_klaviyo_ring_gaps(f->ring, slot));
     assert_slot(f, slot, 1, 4);
     assert_stat(f, 4, 0);
 

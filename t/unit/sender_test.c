@@ -900,6 +900,95 @@ an_innocent_that_was_pointed_at_lives_and_halving_begins(void **state)
 }
 
 
+/*
+ * Answers all from "n" on; the pointer to the first of the two bad events that
+ * are there is off by "shift", but never below the first entry.
+ */
+
+static void
+refuse_two(fixture_t *f, ngx_uint_t n, ngx_uint_t bad, ngx_int_t shift)
+{
+    ngx_int_t   index;
+    ngx_uint_t  i, event;
+
+    for (i = n; i < ncalls; i++) {
+
+        for (event = bad; event < bad + 2 && !has(i, event); event++) {
+            /* void */
+        }
+
+        if (event == bad + 2) {
+            answer(f, i, 202, "");
+
+        } else {
+            for (index = shift; event > first(i); event--) {
+                index += has(i, event - 1);
+            }
+
+            index = ngx_max(index, 0);
+            answer_pointed(f, i, index, index);
+        }
+
+        (void) run(f);
+    }
+}
+
+
+static void
+pointers_that_count_from_one_kill_no_innocent(void **state)
+{
+    fixture_t *f = *state;
+
+    f->sender.pointers = NGX_HTTP_KLAVIYO_POINTERS_UNKNOWN;
+
+    put(f, 10);
+    (void) run(f);
+    refuse_two(f, 0, 5, 1);
+
+    /* the one behind the first bad one was bad as well */
+
+    assert_int_equal(f->sender.pointers, NGX_HTTP_KLAVIYO_POINTERS_WRONG);
+    assert_int_equal(f->counters->sent, 8);
+    assert_int_equal(f->counters->dead, 2);
+    assert_null(strstr((char *) unit_folder_read(f->pool, f->folder,
+                                                 "shop.dead")->data,
+                       "\"event\":{\"n\":7,"));
+    assert_conserved(f);
+}
+
+
+static void
+a_proof_ends_when_what_is_left_is_refused_again(void **state)
+{
+    fixture_t *f = *state;
+
+    ngx_uint_t  i;
+
+    put(f, 10);
+    (void) run(f);
+    refuse_two(f, 0, 5, -1);
+
+    assert_int_equal(f->sender.pointers, NGX_HTTP_KLAVIYO_POINTERS_WRONG);
+    assert_int_equal(f->counters->sent, 7);
+    assert_int_equal(f->counters->dead, 3);
+    assert_conserved(f);
+
+    /* if there were just more bad ones, it is proved again */
+
+    f->sender.pointers = NGX_HTTP_KLAVIYO_POINTERS_RIGHT;
+
+    i = ncalls;
+    put(f, 10);
+    (void) run(f);
+    refuse_two(f, i, 15, 0);
+
+    assert_int_equal(f->sender.pointers, NGX_HTTP_KLAVIYO_POINTERS_RIGHT);
+    assert_int_equal(f->counters->sent, 15);
+    assert_int_equal(f->counters->dead, 5);
+    assert_conserved(f);
+}
+
+
 static void
 the_first_and_the_last_event_can_be_sent_alone(void **state)
 {
@@ -2014,6 +2103,8 @@ main(void)
         test(a_pointed_event_dies_and_the_others_go_on),
         test(the_first_event_pointed_at_is_sent_alone),
         test(an_innocent_that_was_pointed_at_lives_and_halving_begins),
+        test(pointers_that_count_from_one_kill_no_innocent),
+        test(a_proof_ends_when_what_is_left_is_refused_again),
         test(the_first_and_the_last_event_can_be_sent_alone),
         test(an_event_that_klaviyo_knows_is_sent),
         test(all_events_pointed_at_finish_the_batch),
