@@ -416,12 +416,11 @@ ngx_http_klaviyo_outcome_pointed(ngx_http_klaviyo_flight_t *flight,
     s = flight->sender;
 
     if (verdict->entries->nelts == flight->batch.events
-        || s->pointers == NGX_HTTP_KLAVIYO_POINTERS_RIGHT
-        || s->fault)
+        || s->pointers == NGX_HTTP_KLAVIYO_POINTERS_RIGHT)
     {
         ngx_http_klaviyo_outcome_entries(flight, answer, verdict);
 
-    } else if (s->pointers == NGX_HTTP_KLAVIYO_POINTERS_WRONG) {
+    } else if (s->pointers == NGX_HTTP_KLAVIYO_POINTERS_WRONG || s->fault) {
         ngx_http_klaviyo_outcome_halve(flight, answer, verdict);
 
     } else {

@@ -22,6 +22,8 @@
 
 static ngx_uint_t ngx_http_klaviyo_overflow_due(ngx_http_klaviyo_sender_t *s,
     ngx_http_klaviyo_ring_stat_t *stat);
+static ngx_uint_t ngx_http_klaviyo_overflow_slots(
+    ngx_http_klaviyo_sender_t *s, ngx_http_klaviyo_ring_stat_t *stat);
 static void ngx_http_klaviyo_overflow_cancel(ngx_http_klaviyo_sender_t *s,
     ngx_msec_t patience);
 static ngx_uint_t ngx_http_klaviyo_overflow_due_out(
@@ -122,7 +124,9 @@ ngx_http_klaviyo_overflow_due(ngx_http_klaviyo_sender_t *s,
         ngx_http_klaviyo_overflow_cancel(s, NGX_HTTP_KLAVIYO_PATIENCE);
     }
 
-    if (stat->used > stat->size / 2) {
+    if (stat->used > stat->size / 2
+        || ngx_http_klaviyo_overflow_slots(s, stat))
+    {
         return 1;
     }
 
@@ -135,6 +139,18 @@ ngx_http_klaviyo_overflow_due(ngx_http_klaviyo_sender_t *s,
            && stat->unclaimed
            && stat->events > stat->unclaimed
                              + ngx_http_klaviyo_trouble_events(s);
+}
+
+
+/* Each probe of a fault leaves a slot of one event: new events need one, too */
+
+static ngx_uint_t
+ngx_http_klaviyo_overflow_slots(ngx_http_klaviyo_sender_t *s,
+    ngx_http_klaviyo_ring_stat_t *stat)
+{
+    return s->fault && stat->unclaimed
+           && stat->slots >= NGX_HTTP_KLAVIYO_RING_SLOTS
+                             - NGX_HTTP_KLAVIYO_RING_SPARE;
 }
 
 
@@ -191,7 +207,9 @@ ngx_http_klaviyo_overflow_slot(ngx_http_klaviyo_sender_t *s,
 
     ring = s->account->ring;
 
-    if (stat->used > stat->size / 2) {
+    if (stat->used > stat->size / 2
+        || ngx_http_klaviyo_overflow_slots(s, stat))
+    {
         slot = s->held;
         s->held = NGX_DECLINED;
 

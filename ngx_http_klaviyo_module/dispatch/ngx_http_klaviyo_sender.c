@@ -32,6 +32,8 @@ static ngx_msec_t ngx_http_klaviyo_sender_budget(
 static size_t ngx_http_klaviyo_sender_bytes(ngx_http_klaviyo_sender_t *s);
 static ngx_int_t ngx_http_klaviyo_sender_send(ngx_http_klaviyo_sender_t *s);
 static ngx_int_t ngx_http_klaviyo_sender_slot(ngx_http_klaviyo_sender_t *s);
+static void ngx_http_klaviyo_sender_narrow(ngx_http_klaviyo_sender_t *s,
+    ngx_int_t slot);
 static void ngx_http_klaviyo_sender_post(ngx_http_klaviyo_flight_t *flight);
 static void ngx_http_klaviyo_sender_done(void *data,
     ngx_http_klaviyo_answer_t *answer, ngx_pool_t *pool);
@@ -225,7 +227,7 @@ ngx_http_klaviyo_sender_blocked(ngx_http_klaviyo_sender_t *s)
 
 /*
  * What waits goes first, since it is older.  In a fault every other probe takes
- * new events: what waits may be what is wrong.
+ * new events, and what waits is tried in turn: it may be what is wrong.
  */
 
 static ngx_msec_t
@@ -248,7 +250,11 @@ ngx_http_klaviyo_sender_due(ngx_http_klaviyo_sender_t *s)
     if (s->held == NGX_DECLINED && s->waiting
         && !(s->fault && s->fresh && stat.unclaimed))
     {
-        s->held = ngx_http_klaviyo_ring_adopt(account->ring);
+        if (!s->fault) {
+            s->place = 0;
+        }
+
+        s->held = ngx_http_klaviyo_ring_adopt_next(account->ring, &s->place);
 
         if (s->held == NGX_DECLINED) {
             s->waiting = 0;
@@ -378,23 +384,55 @@ ngx_http_klaviyo_sender_slot(ngx_http_klaviyo_sender_t *s)
 {
     ngx_int_t  slot;
 
-    if (s->held == NGX_DECLINED) {
+    slot = s->held;
+
+    if (slot == NGX_DECLINED) {
         s->fresh = 0;
 
-        return ngx_http_klaviyo_ring_claim(s->account->ring,
+        slot = ngx_http_klaviyo_ring_claim(s->account->ring,
                                            s->account->batch_events,
                                            ngx_http_klaviyo_sender_bytes(s),
                                            NULL);
+    } else {
+        s->held = NGX_DECLINED;
+        s->fresh = 1;
+
+        ngx_http_klaviyo_count(s->state, retries);
     }
 
-    slot = s->held;
-
-    s->held = NGX_DECLINED;
-    s->fresh = 1;
-
-    ngx_http_klaviyo_count(s->state, retries);
+    if (s->fault && slot != NGX_DECLINED) {
+        ngx_http_klaviyo_sender_narrow(s, slot);
+    }
 
     return slot;
+}
+
+
+/*
+ * One bad event has a batch refused, and in a fault it isn't looked for: only
+ * one that goes alone can prove that Klaviyo accepts others.
+ */
+
+static void
+ngx_http_klaviyo_sender_narrow(ngx_http_klaviyo_sender_t *s, ngx_int_t slot)
+{
+    ngx_http_klaviyo_ring_t    *ring;
+    ngx_http_klaviyo_record_t  *record;
+
+    ring = s->account->ring;
+
+    record = ngx_http_klaviyo_ring_first(ring, slot);
+
+    if (record) {
+        record = ngx_http_klaviyo_ring_next(ring, slot, record);
+    }
+
+    /* if no slot is free, all of it is the probe */
+
+    if (record && ngx_http_klaviyo_ring_split(ring, slot, record) == NGX_OK) {
+        ngx_http_klaviyo_trouble_forget(s, slot);
+        s->waiting = 1;
+    }
 }
 
 

@@ -157,6 +157,9 @@ struct ngx_http_klaviyo_sender_s {
     char                                *told_reason;
     time_t                               told_failed;
 
+    /* where the probes of a fault are among what waits */
+    uint64_t                             place;
+
     unsigned                             owner:1;
     unsigned                             claim:1;
     unsigned                             hurry:1;

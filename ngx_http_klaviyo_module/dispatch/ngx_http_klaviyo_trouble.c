@@ -261,14 +261,22 @@ ngx_http_klaviyo_trouble_halve(ngx_http_klaviyo_flight_t *flight)
 void
 ngx_http_klaviyo_trouble_over(ngx_http_klaviyo_flight_t *flight)
 {
-    ngx_http_klaviyo_sender_t   *s;
-    ngx_http_klaviyo_trouble_t  *trouble;
+    ngx_http_klaviyo_sender_t  *s;
 
     s = flight->sender;
 
     s->accepted++;
 
-    trouble = ngx_http_klaviyo_trouble_find(s, flight->batch.slot);
+    ngx_http_klaviyo_trouble_forget(s, flight->batch.slot);
+}
+
+
+void
+ngx_http_klaviyo_trouble_forget(ngx_http_klaviyo_sender_t *s, ngx_int_t slot)
+{
+    ngx_http_klaviyo_trouble_t  *trouble;
+
+    trouble = ngx_http_klaviyo_trouble_find(s, slot);
 
     if (trouble) {
         trouble->record = NULL;

@@ -61,6 +61,10 @@ ngx_http_klaviyo_trouble_e ngx_http_klaviyo_trouble_failed(
 /* A request was accepted, so the range of the flight is no trouble. */
 void ngx_http_klaviyo_trouble_over(ngx_http_klaviyo_flight_t *flight);
 
+/* The range of the slot is another one now. */
+void ngx_http_klaviyo_trouble_forget(ngx_http_klaviyo_sender_t *s,
+    ngx_int_t slot);
+
 /* The account is well again: what failed with it is tried at once. */
 void ngx_http_klaviyo_trouble_back(ngx_http_klaviyo_sender_t *s);
 

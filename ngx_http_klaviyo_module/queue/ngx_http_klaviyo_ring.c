@@ -79,7 +79,7 @@ static ngx_uint_t ngx_http_klaviyo_ring_left(ngx_http_klaviyo_ring_sh_t *sh,
 static uint64_t ngx_http_klaviyo_ring_offset(ngx_http_klaviyo_ring_sh_t *sh,
     ngx_http_klaviyo_ring_slot_t *slot, ngx_http_klaviyo_record_t *record);
 static ngx_http_klaviyo_ring_slot_t *ngx_http_klaviyo_ring_waiting(
-    ngx_http_klaviyo_ring_t *ring);
+    ngx_http_klaviyo_ring_t *ring, uint64_t place);
 static ngx_http_klaviyo_ring_slot_t *ngx_http_klaviyo_ring_held(
     ngx_http_klaviyo_ring_t *ring, ngx_int_t slot);
 static void ngx_http_klaviyo_ring_close(ngx_http_klaviyo_ring_t *ring,
@@ -409,6 +409,7 @@ ngx_http_klaviyo_ring_stat(ngx_http_klaviyo_ring_t *ring,
     for (i = 0; i < NGX_HTTP_KLAVIYO_RING_SLOTS; i++) {
         if (sh->slots[i].state == NGX_HTTP_KLAVIYO_SLOT_USED) {
             stat->events += sh->slots[i].left;
+            stat->slots++;
         }
     }
 
@@ -881,16 +882,28 @@ ngx_http_klaviyo_ring_held(ngx_http_klaviyo_ring_t *ring, ngx_int_t slot)
 }
 
 
+ngx_int_t
+ngx_http_klaviyo_ring_adopt(ngx_http_klaviyo_ring_t *ring)
+{
+    uint64_t  place;
+
+    place = 0;
+
+    return ngx_http_klaviyo_ring_adopt_next(ring, &place);
+}
+
+
 /* what a dead one had finished to the last record, or spooled, is only freed */
 
 ngx_int_t
-ngx_http_klaviyo_ring_adopt(ngx_http_klaviyo_ring_t *ring)
+ngx_http_klaviyo_ring_adopt_next(ngx_http_klaviyo_ring_t *ring,
+    uint64_t *place)
 {
     ngx_int_t                      n;
     ngx_http_klaviyo_ring_slot_t  *slot;
 
     for ( ;; ) {
-        slot = ngx_http_klaviyo_ring_waiting(ring);
+        slot = ngx_http_klaviyo_ring_waiting(ring, *place);
         if (slot == NULL) {
             return NGX_DECLINED;
         }
@@ -913,6 +926,7 @@ ngx_http_klaviyo_ring_adopt(ngx_http_klaviyo_ring_t *ring)
                                                 slot->end);
 
         if (slot->left && slot->spooled == 0) {
+            *place = slot->start + 1;
             return n;
         }
 
@@ -926,12 +940,13 @@ ngx_http_klaviyo_ring_adopt(ngx_http_klaviyo_ring_t *ring)
 
 
 /*
- * The oldest slot that may be adopted.  Looks outside the lock, for the sake of
- * kill(): others only let go of slots, the owner alone takes them.
+ * The oldest slot that may be adopted, those before "place" last.  Looks
+ * outside the lock, for the sake of kill(): others only let go of slots, the
+ * owner alone takes them.
  */
 
 static ngx_http_klaviyo_ring_slot_t *
-ngx_http_klaviyo_ring_waiting(ngx_http_klaviyo_ring_t *ring)
+ngx_http_klaviyo_ring_waiting(ngx_http_klaviyo_ring_t *ring, uint64_t place)
 {
     uint64_t                       holder;
     ngx_uint_t                     i;
@@ -953,7 +968,7 @@ ngx_http_klaviyo_ring_waiting(ngx_http_klaviyo_ring_t *ring)
 
         if (slot->state != NGX_HTTP_KLAVIYO_SLOT_USED
             || holder == ring->self
-            || (oldest && oldest->start < slot->start))
+            || (oldest && oldest->start - place < slot->start - place))
         {
             continue;
         }

@@ -80,6 +80,7 @@ typedef struct {
     size_t                               used;     /* head to tail */
     ngx_uint_t                           events;   /* not finished */
     ngx_uint_t                           unclaimed;  /* of these */
+    ngx_uint_t                           slots;    /* that are used */
     size_t                               unclaimed_bytes;
     ngx_msec_t                           oldest;   /* age of the first that is
                                                       unclaimed, ms */
@@ -150,6 +151,13 @@ ngx_int_t ngx_http_klaviyo_ring_claim(ngx_http_klaviyo_ring_t *ring,
  * unfinished record is freed on the way.
  */
 ngx_int_t ngx_http_klaviyo_ring_adopt(ngx_http_klaviyo_ring_t *ring);
+
+/*
+ * The same, but the oldest one from "place" on, where there is one; "place" is
+ * moved behind its beginning, so that what is split off it is the next.
+ */
+ngx_int_t ngx_http_klaviyo_ring_adopt_next(ngx_http_klaviyo_ring_t *ring,
+    uint64_t *place);
 
 /* Whether any slot of this ring is held by this process. */
 ngx_uint_t ngx_http_klaviyo_ring_busy(ngx_http_klaviyo_ring_t *ring);

@@ -1210,8 +1210,130 @@ in_a_fault_new_events_are_tried_in_turn(void **state)
 
     assert_int_equal(fresh, 1);
     assert_int_equal(f->sender.fault, 0);
-    assert_int_equal(f->counters->sent, 5);
+    assert_int_equal(f->counters->sent, 1);
     assert_conserved(f);
+}
+
+
+/*
+ * Answers all that is out: 400 without a pointer to what holds one of "from" to
+ * "to" that leaves "rest" when divided by "by".  Returns how many requests.
+ */
+
+static ngx_uint_t
+refuse(fixture_t *f, ngx_uint_t from, ngx_uint_t to, ngx_uint_t by,
+    ngx_uint_t rest)
+{
+    char        *p;
+    ngx_uint_t   i, n, bad, number;
+
+    n = ncalls;
+
+    for (i = 0; i < n; i++) {
+        bad = 0;
+        p = (char *) calls[i].body.data;
+
+        while ((p = strstr(p, "{\"n\":")) != NULL) {
+            p += sizeof("{\"n\":") - 1;
+            number = atoi(p);
+
+            bad |= (number >= from && number <= to && number % by == rest);
+        }
+
+        answer(f, i, bad ? 400 : 202, bad ? INVALID : "");
+    }
+
+    ncalls = 0;
+
+    return n;
+}
+
+
+static void
+in_a_fault_good_events_prove_that_others_are_accepted(void **state)
+{
+    fixture_t *f = *state;
+
+    ngx_uint_t  turns, faults;
+
+    /* each batch has a bad one, and none was halved before */
+
+    put(f, 900);
+    f->sender.fault = 1;
+    faults = 0;
+
+    for (turns = 0; f->counters->queued + f->counters->spooled; turns++) {
+        assert_in_range(turns, 0, 36000);
+
+        (void) run(f);
+        (void) refuse(f, 0, 900, 10, 3);
+
+        faults += f->sender.fault;
+        pass(100);
+    }
+
+    assert_in_range(faults, 1, 36000);
+    assert_int_equal(f->counters->dead, 90);
+    assert_int_equal(f->counters->sent, 810);
+    assert_conserved(f);
+}
+
+
+static void
+in_a_fault_each_probe_takes_another_event(void **state)
+{
+    fixture_t *f = *state;
+
+    u_char      seen[1000];
+    ngx_uint_t  i, n, dead;
+
+    put(f, 100);
+
+    while (!f->sender.fault) {
+        (void) run(f);
+        (void) refuse(f, 0, 1000, 1, 0);
+        pass(100);
+    }
+
+    dead = f->counters->dead;
+    assert_in_range(dead, 1, 20);
+
+    ngx_memzero(seen, sizeof(seen));
+
+    for (i = 0, n = 0; i < 350; i++) {
+        put(f, i >= 50);
+        pass(60000);
+        (void) run(f);
+
+        assert_int_equal(ncalls, 1);
+        assert_false(strchr(strstr((char *) calls[0].body.data, "{\"n\":") + 5,
+                            '{'));
+        n += !seen[first(0)]++;
+
+        /* old ones take turns with new ones, which are old ones later */
+
+        assert_in_range(n, (i + 1) / 2, i + 1);
+
+        (void) refuse(f, 0, 1000, 1, 0);
+        (void) run(f);
+        assert_int_equal(ncalls, 0);
+    }
+
+    assert_int_equal(f->counters->dead, dead);
+    assert_int_equal(f->counters->queued + f->counters->spooled, 400 - dead);
+
+    /* new events are good: whatever is left of the old ones, it ends */
+
+    put(f, 300);
+
+    for (i = 0; f->sender.fault; i++) {
+        assert_in_range(i, 0, 250);
+        pass(60000);
+        (void) run(f);
+        (void) refuse(f, 0, 399, 1, 0);
+    }
+
+    assert_int_equal(f->counters->dead, dead);
 }
 
 
@@ -2114,6 +2236,8 @@ main(void)
         test(after_twenty_deaths_in_a_row_nothing_more_dies),
         test(in_a_fault_a_repeated_event_is_no_reason_to_go_on),
         test(in_a_fault_new_events_are_tried_in_turn),
+        test(in_a_fault_good_events_prove_that_others_are_accepted),
+        test(in_a_fault_each_probe_takes_another_event),
         test(not_more_than_sixty_die_in_a_minute),
         test(an_event_stays_while_its_letter_cannot_be_written),
         test(full_dead_letters_hold_up_no_other_event),
