@@ -13,6 +13,7 @@ use strict;
 
 use Test::More;
 
+use Compress::Zlib qw(crc32);
 use FindBin ();
 use List::Util qw(min);
 use Time::HiRes qw(sleep time);
@@ -29,6 +30,7 @@ headers('plain');
 headers('windows');
 reset_passes();
 retry_after();
+reboot();
 
 Test::Nginx::Klaviyo->done();
 
@@ -179,6 +181,52 @@ sub retry_after {
         'not before, after a reload too');
     cmp_ok($bodies[1]{received} - $bodies[0]{received}, '<', 6, 'but then');
     conserved($t, 'Retry-After: counted');
+}
+
+###############################################################################
+
+# A pause is in the file: the next run waits, but not that of another boot, of
+# whose clock nobody knows what it said.
+
+sub reboot {
+    my $t = shop(drain => '100ms');
+    my $k = $t->klaviyo();
+
+    $k->answer('429', retry_after => 600);
+    view($t, 1, 5);
+
+    my $throttled = sub { account($t)->{state} eq 'throttled' };
+
+    ok($t->wait_for($throttled), 'a boot: throttled');
+    $t->quit();
+    $t->run();
+    view($t, 6, 10);
+    ok($t->wait_for($throttled), 'the same boot: the next run is, too');
+    sleep 1.2;
+    is(scalar bodies($k), 1, 'the same boot: no more requests');
+    $t->quit();
+
+    another_boot($t->dir() . '/spool/shop.rate');
+    $t->run();
+    arrived($k, 1, 10, 'another boot: all arrive');
+    unlike($t->log(), qr/was damaged/, 'another boot: nothing is damaged');
+}
+
+
+# as if the file had been written before one that was an hour ago
+sub another_boot {
+    my ($file) = @_;
+
+    open my $f, '+<:raw', $file or die "$file: $!";
+    local $/;
+    my ($text) = <$f> =~ /^(.*).{4}$/s;
+
+    substr($text, 8, 36) = '01234567-89ab-cdef-0123-456789abcdef';
+    substr($text, 48, 8) = pack 'Q', unpack('Q', substr $text, 48) - 3600_000;
+
+    seek $f, 0, 0;
+    print $f $text, pack 'L', crc32($text);
+    close $f or die "$file: $!";
 }
 
 ###############################################################################

@@ -160,8 +160,11 @@ ngx_http_klaviyo_dispatcher_senders(ngx_http_klaviyo_dispatcher_t *d,
     ngx_http_klaviyo_dispatcher_conf_t *conf)
 {
     ngx_uint_t                    i;
+    ngx_http_klaviyo_boot_t       boot;
     ngx_http_klaviyo_sender_t    *s;
     ngx_http_klaviyo_account_t  **accounts;
+
+    ngx_http_klaviyo_rate_boot(&boot);
 
     accounts = conf->accounts->elts;
 
@@ -179,6 +182,7 @@ ngx_http_klaviyo_dispatcher_senders(ngx_http_klaviyo_dispatcher_t *d,
         s->account = accounts[i];
         s->transport = d->transport;
         s->log = d->log;
+        s->rate.boot = boot;
         s->ended = ngx_http_klaviyo_dispatcher_look;
         s->data = d;
 

@@ -18,8 +18,17 @@
 #include "ngx_http_klaviyo_rate.h"
 
 
-#define NGX_HTTP_KLAVIYO_RATE_MAGIC      "klavrate"
+/* the first version had no boot */
+#define NGX_HTTP_KLAVIYO_RATE_MAGIC      "klavrat2"
+#define NGX_HTTP_KLAVIYO_RATE_FIRST      "klavrate"
+
 #define NGX_HTTP_KLAVIYO_RATE_SUFFIX     ".rate"
+
+#define NGX_HTTP_KLAVIYO_RATE_BOOT_ID    "/proc/sys/kernel/random/boot_id"
+
+/* milliseconds: what two may differ by about the begin of one boot; from the
+ * begin of one to that of the next it takes longer */
+#define NGX_HTTP_KLAVIYO_RATE_BOOT_SKEW  3000
 
 /* milliseconds until a file that another one has locked is tried again, and how
  * often: nobody of ours holds it for longer than two system calls */
@@ -27,6 +36,8 @@
 #define NGX_HTTP_KLAVIYO_RATE_TRIES      50
 
 
+static void ngx_http_klaviyo_rate_since(ngx_http_klaviyo_rate_t *rate,
+    uint64_t now);
 static ngx_msec_t ngx_http_klaviyo_rate_ask(ngx_http_klaviyo_rate_t *rate,
     uint64_t now);
 static ngx_fd_t ngx_http_klaviyo_rate_open(ngx_http_klaviyo_rate_t *rate);
@@ -38,6 +49,32 @@ static ngx_uint_t ngx_http_klaviyo_rate_news(ngx_http_klaviyo_budget_t *budget,
     ngx_http_klaviyo_budget_t *before);
 static void ngx_http_klaviyo_rate_failed(ngx_http_klaviyo_rate_t *rate,
     ngx_err_t err, char *action);
+static ngx_uint_t ngx_http_klaviyo_rate_same_boot(ngx_http_klaviyo_boot_t *one,
+    ngx_http_klaviyo_boot_t *two);
+
+
+void
+ngx_http_klaviyo_rate_boot(ngx_http_klaviyo_boot_t *boot)
+{
+    ssize_t   n;
+    ngx_fd_t  fd;
+
+    ngx_memzero(boot, sizeof(ngx_http_klaviyo_boot_t));
+
+    fd = open(NGX_HTTP_KLAVIYO_RATE_BOOT_ID, O_RDONLY|O_NONBLOCK|O_CLOEXEC);
+
+    if (fd == NGX_INVALID_FILE) {
+        return;
+    }
+
+    n = read(fd, boot->id, sizeof(boot->id));
+
+    if (n < (ssize_t) sizeof("00000000-0000-0000-0000-000000000000") - 1) {
+        ngx_memzero(boot->id, sizeof(boot->id));
+    }
+
+    (void) ngx_close_file(fd);
+}
 
 
 ngx_int_t
@@ -97,6 +134,7 @@ ngx_http_klaviyo_rate_take(ngx_http_klaviyo_rate_t *rate, uint64_t now)
 
     rate->held = 0;
 
+    ngx_http_klaviyo_rate_since(rate, now);
     ngx_http_klaviyo_rate_read(rate, fd, &before);
     ngx_http_klaviyo_budget_merge(rate->budget, &before, now);
 
@@ -128,6 +166,7 @@ ngx_http_klaviyo_rate_tell(ngx_http_klaviyo_rate_t *rate, uint64_t now)
     }
 
     if (flock(fd, LOCK_EX|LOCK_NB) == 0) {
+        ngx_http_klaviyo_rate_since(rate, now);
         ngx_http_klaviyo_rate_read(rate, fd, &before);
         ngx_http_klaviyo_budget_merge(rate->budget, &before, now);
 
@@ -135,6 +174,22 @@ ngx_http_klaviyo_rate_tell(ngx_http_klaviyo_rate_t *rate, uint64_t now)
     }
 
     (void) ngx_close_file(fd);
+}
+
+
+/*
+ * Each time anew: if somebody sets the clock on the wall, processes that have
+ * started before and after that still agree.
+ */
+
+static void
+ngx_http_klaviyo_rate_since(ngx_http_klaviyo_rate_t *rate, uint64_t now)
+{
+    ngx_time_t  *tp;
+
+    tp = ngx_timeofday();
+
+    rate->boot.since = (uint64_t) tp->sec * 1000 + tp->msec - now;
 }
 
 
@@ -198,6 +253,7 @@ ngx_http_klaviyo_rate_read(ngx_http_klaviyo_rate_t *rate, ngx_fd_t fd,
     ngx_http_klaviyo_budget_t *budget)
 {
     ssize_t                       n;
+    ngx_int_t                     rc;
     ngx_http_klaviyo_rate_file_t  file;
 
     n = pread(fd, &file, sizeof(ngx_http_klaviyo_rate_file_t), 0);
@@ -206,13 +262,15 @@ ngx_http_klaviyo_rate_read(ngx_http_klaviyo_rate_t *rate, ngx_fd_t fd,
         n = 0;
     }
 
-    if (ngx_http_klaviyo_rate_decode(&file, n, budget) == NGX_OK) {
+    rc = ngx_http_klaviyo_rate_decode(&file, n, &rate->boot, budget);
+
+    if (rc == NGX_OK) {
         return;
     }
 
     ngx_memzero(budget, sizeof(ngx_http_klaviyo_budget_t));
 
-    if (n && !rate->damaged) {
+    if (rc == NGX_DECLINED && n && !rate->damaged) {
         rate->damaged = 1;
 
         ngx_log_error(NGX_LOG_WARN, rate->log, 0,
@@ -228,7 +286,7 @@ ngx_http_klaviyo_rate_write(ngx_http_klaviyo_rate_t *rate, ngx_fd_t fd)
     ssize_t                       n;
     ngx_http_klaviyo_rate_file_t  file;
 
-    ngx_http_klaviyo_rate_encode(&file, rate->budget);
+    ngx_http_klaviyo_rate_encode(&file, &rate->boot, rate->budget);
 
     n = pwrite(fd, &file, sizeof(ngx_http_klaviyo_rate_file_t), 0);
 
@@ -275,12 +333,13 @@ ngx_http_klaviyo_rate_failed(ngx_http_klaviyo_rate_t *rate, ngx_err_t err,
 
 void
 ngx_http_klaviyo_rate_encode(ngx_http_klaviyo_rate_file_t *file,
-    ngx_http_klaviyo_budget_t *budget)
+    ngx_http_klaviyo_boot_t *boot, ngx_http_klaviyo_budget_t *budget)
 {
     ngx_memzero(file, sizeof(ngx_http_klaviyo_rate_file_t));
 
     ngx_memcpy(file->magic, NGX_HTTP_KLAVIYO_RATE_MAGIC, sizeof(file->magic));
 
+    file->boot = *boot;
     file->budget = *budget;
     file->size = sizeof(ngx_http_klaviyo_rate_file_t);
     file->crc = ngx_crc32_long((u_char *) file,
@@ -290,8 +349,16 @@ ngx_http_klaviyo_rate_encode(ngx_http_klaviyo_rate_file_t *file,
 
 ngx_int_t
 ngx_http_klaviyo_rate_decode(ngx_http_klaviyo_rate_file_t *file, size_t size,
-    ngx_http_klaviyo_budget_t *budget)
+    ngx_http_klaviyo_boot_t *boot, ngx_http_klaviyo_budget_t *budget)
 {
+    if (size > sizeof(file->magic)
+        && ngx_memcmp(file->magic, NGX_HTTP_KLAVIYO_RATE_FIRST,
+                      sizeof(file->magic))
+           == 0)
+    {
+        return NGX_DONE;
+    }
+
     if (size != sizeof(ngx_http_klaviyo_rate_file_t)
         || ngx_memcmp(file->magic, NGX_HTTP_KLAVIYO_RATE_MAGIC,
                       sizeof(file->magic))
@@ -303,7 +370,28 @@ ngx_http_klaviyo_rate_decode(ngx_http_klaviyo_rate_file_t *file, size_t size,
         return NGX_DECLINED;
     }
 
+    if (!ngx_http_klaviyo_rate_same_boot(&file->boot, boot)) {
+        return NGX_DONE;
+    }
+
     *budget = file->budget;
 
     return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_klaviyo_rate_same_boot(ngx_http_klaviyo_boot_t *one,
+    ngx_http_klaviyo_boot_t *two)
+{
+    int64_t  apart;
+
+    if (one->id[0] && ngx_memcmp(one->id, two->id, sizeof(one->id)) == 0) {
+        return 1;
+    }
+
+    apart = (int64_t) (one->since - two->since);
+
+    return apart > -NGX_HTTP_KLAVIYO_RATE_BOOT_SKEW
+           && apart < NGX_HTTP_KLAVIYO_RATE_BOOT_SKEW;
 }

@@ -5,9 +5,9 @@
 
 /*
  * The file of an account's rate, with any content: after a byte, "s" to have
- * its magic, size and sum made right, which leaves a budget of any numbers.
- * It never grants more than the rate, and nobody waits for good; what one has
- * taken the next one knows.
+ * its magic, boot, size and sum made right, which leaves a budget of any
+ * numbers.  It never grants more than the rate, and nobody waits for good; what
+ * one has taken the next one knows.
  */
 
 
@@ -31,6 +31,7 @@ static void fuzz_wait(ngx_http_klaviyo_rate_t *rate, uint64_t now);
 
 
 static char                          fuzz_folder[64];
+static ngx_http_klaviyo_boot_t       fuzz_boot;
 static ngx_http_klaviyo_account_t    fuzz_account;
 static ngx_http_klaviyo_directory_t  fuzz_directory;
 
@@ -56,6 +57,8 @@ fuzz_init(ngx_pool_t *pool)
     fuzz_directory.path.len = strlen(fuzz_folder);
     fuzz_directory.user = (ngx_uid_t) NGX_CONF_UNSET_UINT;
     fuzz_directory.group = (ngx_gid_t) NGX_CONF_UNSET_UINT;
+
+    ngx_http_klaviyo_rate_boot(&fuzz_boot);
 
     ngx_str_set(&fuzz_account.name, "shop");
     fuzz_account.burst = FUZZ_BURST;
@@ -104,7 +107,7 @@ fuzz_file(ngx_str_t *text, ngx_uint_t seal)
     ngx_memcpy(&budget, text->data,
                ngx_min(text->len, sizeof(ngx_http_klaviyo_budget_t)));
 
-    ngx_http_klaviyo_rate_encode(&file, &budget);
+    ngx_http_klaviyo_rate_encode(&file, &fuzz_boot, &budget);
 
     unit_folder_write(fuzz_folder, "shop.rate", (u_char *) &file,
                       sizeof(ngx_http_klaviyo_rate_file_t));
@@ -118,6 +121,7 @@ fuzz_rate(fuzz_t *f, ngx_http_klaviyo_rate_t *rate)
 
     rate->account = &fuzz_account;
     rate->log = f->pool->log;
+    rate->boot = fuzz_boot;
     rate->budget = ngx_pcalloc(f->pool, sizeof(ngx_http_klaviyo_budget_t));
     assert_non_null(rate->budget);
 

@@ -39,6 +39,8 @@ setup(void **state)
         return -1;
     }
 
+    ngx_time_init();
+
     f = ngx_pcalloc(pool, sizeof(fixture_t));
     f->pool = pool;
 
@@ -64,6 +66,7 @@ setup(void **state)
         f->rates[i].account = &f->account;
         f->rates[i].budget = &f->budgets[i];
         f->rates[i].log = f->pool->log;
+        ngx_http_klaviyo_rate_boot(&f->rates[i].boot);
 
         if (ngx_http_klaviyo_rate_init(&f->rates[i], pool, &f->spool)
             != NGX_OK)
@@ -219,31 +222,140 @@ a_file_that_is_cut_or_changed_is_none(void **state)
     u_char                       *p;
     size_t                        len;
     ngx_uint_t                    i, bit;
+    ngx_http_klaviyo_boot_t       boot;
     ngx_http_klaviyo_budget_t     in, out;
     ngx_http_klaviyo_rate_file_t  file;
 
+    ngx_http_klaviyo_rate_boot(&boot);
+
     ngx_memset(&in, 1, sizeof(ngx_http_klaviyo_budget_t));
-    ngx_http_klaviyo_rate_encode(&file, &in);
+    ngx_http_klaviyo_rate_encode(&file, &boot, &in);
 
     len = sizeof(ngx_http_klaviyo_rate_file_t);
     p = (u_char *) &file;
 
-    assert_int_equal(ngx_http_klaviyo_rate_decode(&file, len, &out), NGX_OK);
+    assert_int_equal(ngx_http_klaviyo_rate_decode(&file, len, &boot, &out),
+                     NGX_OK);
     assert_memory_equal(&in, &out, sizeof(ngx_http_klaviyo_budget_t));
 
     for (i = 0; i < len; i++) {
-        assert_int_equal(ngx_http_klaviyo_rate_decode(&file, i, &out),
+        assert_int_equal(ngx_http_klaviyo_rate_decode(&file, i, &boot, &out),
                          NGX_DECLINED);
     }
 
     for (i = 0; i < len; i++) {
         for (bit = 1; bit < 256; bit <<= 1) {
             p[i] ^= bit;
-            assert_int_equal(ngx_http_klaviyo_rate_decode(&file, len, &out),
+            assert_int_equal(ngx_http_klaviyo_rate_decode(&file, len, &boot,
+                                                          &out),
                              NGX_DECLINED);
             p[i] ^= bit;
         }
     }
+}
+
+
+/* an hour's pause of one, and what the other makes of it so much later */
+
+static ngx_msec_t
+pause_seen(fixture_t *f, int64_t later)
+{
+    ngx_memzero(f->budgets, sizeof(f->budgets));
+    (void) unlink(f->path);
+
+    ngx_http_klaviyo_budget_pause(&f->budgets[0], NOW, 3600000);
+    assert_int_equal(take(f, 0, NOW), 3600000);
+
+    return take(f, 1, NOW + later);
+}
+
+
+static void
+a_pause_of_another_boot_is_over(void **state)
+{
+    fixture_t *f = *state;
+
+    /* that of this one isn't, whatever the clock on the wall says */
+
+    assert_true(f->rates[1].boot.id[0] != 0);
+    assert_int_equal(pause_seen(f, 60000), 3540000);
+    assert_int_equal(pause_seen(f, -500), 3600500);
+
+    f->rates[1].boot.id[0] ^= 1;
+    assert_int_equal(pause_seen(f, 60000), 0);
+    assert_int_equal(pause_seen(f, -60000), 0);
+
+    /* nothing is wrong with the file; it is the other's now */
+
+    assert_int_equal(f->rates[1].damaged, 0);
+    f->budgets[0].paused = 0;
+    assert_int_equal(taken(f, 0, NOW), 10);
+    assert_int_equal(f->rates[0].damaged, 0);
+}
+
+
+static void
+without_an_id_the_boot_is_told_by_its_begin(void **state)
+{
+    fixture_t *f = *state;
+
+    ngx_uint_t  i;
+
+    for (i = 0; i < 2; i++) {
+        ngx_memzero(f->rates[i].boot.id, sizeof(f->rates[i].boot.id));
+
+        assert_int_equal(pause_seen(f, 1000), 3599000);
+        assert_int_equal(pause_seen(f, -1000), 3601000);
+        assert_int_equal(pause_seen(f, 10000), 0);
+        assert_int_equal(pause_seen(f, -10000), 0);
+    }
+}
+
+
+/* each container has an id, all have the host's clock */
+
+static void
+with_ids_of_their_own_two_share_the_host_s_clock(void **state)
+{
+    fixture_t *f = *state;
+
+    ngx_uint_t  i, n[2];
+
+    f->rates[1].boot.id[0] ^= 1;
+    n[0] = 0;
+    n[1] = 0;
+
+    for (i = 0; i < 30; i++) {
+        n[i % 2] += (take(f, i % 2, NOW) == 0);
+    }
+
+    assert_int_equal(n[0], 5);
+    assert_int_equal(n[1], 5);
+}
+
+
+static void
+a_file_of_the_first_version_counts_as_empty(void **state)
+{
+    fixture_t *f = *state;
+
+    struct {
+        u_char                     magic[8];
+        ngx_http_klaviyo_budget_t  budget;
+        uint32_t                   size;
+        uint32_t                   crc;
+    } file;
+
+    ngx_memzero(&file, sizeof(file));
+    ngx_memcpy(file.magic, "klavrate", 8);
+    ngx_http_klaviyo_budget_pause(&file.budget, NOW, 3600000);
+    file.size = sizeof(file);
+    file.crc = ngx_crc32_long((u_char *) &file, sizeof(file) - 4);
+    put_file(f, &file, sizeof(file));
+
+    assert_int_equal(taken(f, 0, NOW), 10);
+    assert_int_equal(f->rates[0].damaged, 0);
+    assert_int_equal(taken(f, 1, NOW), 0);
 }
 
 
@@ -275,7 +387,8 @@ whatever_stands_there_the_rate_is_kept(void **state)
             file.budget.steady.tick = NOW;
             file.budget.paused = (uint64_t) -1;
             file.budget.reset = NOW + (uint64_t) 1000000000;
-            ngx_http_klaviyo_rate_encode(&file, &file.budget);
+            ngx_http_klaviyo_rate_encode(&file, &f->rates[0].boot,
+                                         &file.budget);
             put_file(f, &file, sizeof(ngx_http_klaviyo_rate_file_t));
         }
 
@@ -301,7 +414,7 @@ a_lie_stops_nobody_for_longer_than_a_minute(void **state)
     budget.steady.tick = NOW / 3000;
     budget.paused = 0;
     budget.reset = 0;
-    ngx_http_klaviyo_rate_encode(&file, &budget);
+    ngx_http_klaviyo_rate_encode(&file, &f->rates[0].boot, &budget);
     put_file(f, &file, sizeof(ngx_http_klaviyo_rate_file_t));
 
     assert_in_range(take(f, 0, NOW), 1, 63000);
@@ -403,6 +516,10 @@ main(void)
         test(what_headers_said_to_one_holds_for_the_other),
         test(the_file_is_of_one_user_and_one_size),
         test(a_file_that_is_cut_or_changed_is_none),
+        test(a_pause_of_another_boot_is_over),
+        test(without_an_id_the_boot_is_told_by_its_begin),
+        test(with_ids_of_their_own_two_share_the_host_s_clock),
+        test(a_file_of_the_first_version_counts_as_empty),
         test(whatever_stands_there_the_rate_is_kept),
         test(a_lie_stops_nobody_for_longer_than_a_minute),
         test(a_lock_that_another_holds_delays_and_no_more),
