@@ -80,6 +80,14 @@ ngx_http_klaviyo_lanes_init(ngx_conf_t *cf,
         }
     }
 
+    if (kmcf->lanes.nelts > NGX_HTTP_KLAVIYO_MAX_ACCOUNTS) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "%ui klaviyo accounts with %ui queues, lanes included: "
+                      "all are served, but the status can tell of %d only",
+                      kmcf->accounts.nelts, kmcf->lanes.nelts,
+                      NGX_HTTP_KLAVIYO_MAX_ACCOUNTS);
+    }
+
     return NGX_OK;
 }
 

@@ -1362,7 +1362,7 @@ ngx_http_klaviyo_init_module(ngx_cycle_t *cycle)
     ngx_uint_t                      i;
     ngx_pool_cleanup_t             *cln;
     ngx_http_klaviyo_rule_t       **rule;
-    ngx_http_klaviyo_account_t     *account;
+    ngx_http_klaviyo_account_t     *account, **lane;
     ngx_http_klaviyo_loc_conf_t    *klcf;
     ngx_http_klaviyo_main_conf_t   *kmcf;
 
@@ -1388,6 +1388,12 @@ ngx_http_klaviyo_init_module(ngx_cycle_t *cycle)
 
     if (ngx_http_klaviyo_control_commit(kmcf->control) != NGX_OK) {
         return NGX_ERROR;
+    }
+
+    lane = kmcf->lanes.elts;
+
+    for (i = 0; i < kmcf->lanes.nelts; i++) {
+        ngx_http_klaviyo_control_mark(kmcf->control, lane[i]->key);
     }
 
     /* jansson would read its random seed in each worker, while it serves */

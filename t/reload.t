@@ -4,7 +4,7 @@
 
 # A reload loses nothing and sends nothing twice: under load, with requests on
 # their way, when a ring changes its size, when an account goes, when all of
-# ours goes, when it fails.
+# ours goes, when all accounts are others, when it fails.
 
 ###############################################################################
 
@@ -28,6 +28,8 @@ storm();
 another_size();
 without_account();
 without_ours();
+other_accounts();
+too_many();
 failed();
 
 Test::Nginx::Klaviyo->done();
@@ -227,6 +229,59 @@ sub without_ours {
     conserved($t, 'gone and back: counted');
     is(missed([ numbers($k) ], [ 1 .. 100, 102 .. 110 ]), '',
         'what was seen without us is not sent');
+}
+
+###############################################################################
+
+# More accounts one after the other than there are states at a time.
+
+sub many {
+    my ($name, $n) = @_;
+
+    return join '', map { "klaviyo_account $name$_ { queue 256k;"
+        . " api_key data:@{[ key($_) ]}; endpoint %%KLAVIYO%%;"
+        . " batch events=10 linger=20ms; }\n" } 1 .. $n;
+}
+
+
+sub other_accounts {
+    my @names = qw(a b c);
+    my $t = shop(accounts => many('a', 40));
+
+    for my $name (@names) {
+        write_shop($t, accounts => many($name, 40), server =>
+            "location /last { return 200; klaviyo_use_account ${name}40;"
+            . " klaviyo_track Last { property n \$arg_n; } }");
+        $t->reload();
+        view($t, 1, 10, uri => sub { "/last?n=$_[0]" });
+
+        ok($t->wait_for(sub { my $all = status($t)->{accounts} || {};
+            return 41 == keys %$all && !grep { !$_->{state} } values %$all }),
+            "other accounts, $name: each has a state");
+        ok($t->wait_for(sub {
+            my $account = account($t, "${name}40");
+
+            return $account->{events}{sent} == 10 && $account->{last_sent}
+                   && !$account->{in_flight} }),
+            "other accounts, $name: it is that of who sends");
+        alone($t, "other accounts, $name");
+    }
+
+    conserved($t, 'other accounts: counted in total');
+}
+
+
+sub too_many {
+    my $t = shop(accounts => many('a', 70), start => 0);
+
+    $t->expect_log(qr/\[warn\] .*71 klaviyo accounts with 71 queues/);
+    $t->run();
+    ok($t->wait_for(sub { 71 == keys %{status($t)->{accounts} || {}} }),
+        'too many accounts: nginx runs');
+    like($t->log(), qr/lanes included: .*can tell of 64 only/,
+        'too many accounts: it is told');
+    view($t, 1, 10);
+    arrived($t->klaviyo(), 1, 10, 'too many accounts: they are served');
 }
 
 ###############################################################################

@@ -174,6 +174,12 @@ ngx_http_klaviyo_host_begin(ngx_http_klaviyo_host_conf_t *conf)
     host->process_events = ngx_event_actions.process_events;
     ngx_event_actions.process_events = ngx_http_klaviyo_host_process_events;
 
+    /* the single process has entered as a worker */
+
+    if (ngx_process != NGX_PROCESS_SINGLE) {
+        ngx_http_klaviyo_control_attend(host->control);
+    }
+
     delay = ngx_http_klaviyo_control_start(host->control);
 
     if (delay) {
@@ -496,6 +502,7 @@ ngx_http_klaviyo_host_leave(ngx_http_klaviyo_host_t *host)
                   host->control->generation, left);
 
     ngx_http_klaviyo_control_settle(host->control);
+    ngx_http_klaviyo_control_leave(host->control);
 
     if (host->timer.timer_set) {
         ngx_del_timer(&host->timer);

@@ -23,6 +23,7 @@ typedef char  ngx_http_klaviyo_budget_fits[
     <= sizeof(((ngx_http_klaviyo_account_state_t *) 0)->budget) ? 1 : -1];
 
 
+static void ngx_http_klaviyo_sender_settle(ngx_http_klaviyo_sender_t *s);
 static ngx_msec_t ngx_http_klaviyo_sender_work(ngx_http_klaviyo_sender_t *s);
 static ngx_msec_t ngx_http_klaviyo_sender_blocked(
     ngx_http_klaviyo_sender_t *s);
@@ -59,6 +60,8 @@ ngx_http_klaviyo_sender_init(ngx_http_klaviyo_sender_t *s, ngx_pool_t *pool,
         if (s->state == NULL) {
             return NGX_ERROR;
         }
+
+        s->homeless = 1;
     }
 
     s->budget = (ngx_http_klaviyo_budget_t *) s->state->budget;
@@ -107,6 +110,10 @@ ngx_http_klaviyo_sender_second(ngx_http_klaviyo_sender_t *s)
 
     ring = s->account->ring;
 
+    if (s->homeless) {
+        ngx_http_klaviyo_sender_settle(s);
+    }
+
     if (s->claim) {
         owner = (ngx_http_klaviyo_ring_own(ring) == NGX_OK);
 
@@ -142,6 +149,38 @@ ngx_http_klaviyo_sender_second(ngx_http_klaviyo_sender_t *s)
     s->waiting = 1;
 
     ngx_http_klaviyo_report_deaths(s);
+}
+
+
+/*
+ * Accounts that a reload has removed keep their states as long as their last
+ * processes live.  A newer process than this one may have begun to write.
+ */
+
+static void
+ngx_http_klaviyo_sender_settle(ngx_http_klaviyo_sender_t *s)
+{
+    ngx_http_klaviyo_control_t        *control;
+    ngx_http_klaviyo_account_state_t  *state;
+
+    control = s->account->ring->control;
+
+    if (ngx_http_klaviyo_control_newest(control) > control->generation) {
+        return;
+    }
+
+    state = ngx_http_klaviyo_control_account(control, s->account->key);
+    if (state == NULL) {
+        return;
+    }
+
+    ngx_http_klaviyo_control_move(state, s->state);
+
+    s->state = state;
+    s->spool.state = state;
+    s->budget = (ngx_http_klaviyo_budget_t *) state->budget;
+    s->rate.budget = s->budget;
+    s->homeless = 0;
 }
 
 

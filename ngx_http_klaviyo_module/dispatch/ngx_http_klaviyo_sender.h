@@ -160,6 +160,8 @@ struct ngx_http_klaviyo_sender_s {
     /* where the probes of a fault are among what waits */
     uint64_t                             place;
 
+    unsigned                             homeless:1;  /* "state" is ours: the
+                                                         zone has none free */
     unsigned                             owner:1;
     unsigned                             claim:1;
     unsigned                             hurry:1;

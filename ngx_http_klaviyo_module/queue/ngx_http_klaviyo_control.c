@@ -40,6 +40,7 @@ typedef struct {
 typedef struct {
     ngx_atomic_t                         pid;      /* 0: free */
     ngx_atomic_t                         generation;
+    ngx_atomic_t                         background;
 } ngx_http_klaviyo_control_process_t;
 
 
@@ -96,10 +97,12 @@ struct ngx_http_klaviyo_control_sh_s {
 
 static void ngx_http_klaviyo_control_layout(ngx_http_klaviyo_layout_t *layout);
 static ngx_fd_t ngx_http_klaviyo_control_open(ngx_log_t *log);
+static void ngx_http_klaviyo_control_register(
+    ngx_http_klaviyo_control_t *control, ngx_uint_t background);
 static ngx_http_klaviyo_control_process_t *ngx_http_klaviyo_control_place(
     ngx_http_klaviyo_control_sh_t *sh);
 static ngx_uint_t ngx_http_klaviyo_control_oldest(
-    ngx_http_klaviyo_control_t *control);
+    ngx_http_klaviyo_control_t *control, ngx_uint_t background);
 static ngx_uint_t ngx_http_klaviyo_control_make(
     ngx_http_klaviyo_control_t *control, u_char *key);
 static uint32_t *ngx_http_klaviyo_control_bucket(
@@ -110,6 +113,12 @@ static void ngx_http_klaviyo_control_unlink(ngx_http_klaviyo_control_sh_t *sh,
     ngx_uint_t n);
 static void ngx_http_klaviyo_control_fold(ngx_http_klaviyo_control_sh_t *sh,
     ngx_uint_t n);
+static ngx_http_klaviyo_account_state_t *ngx_http_klaviyo_control_find(
+    ngx_http_klaviyo_control_t *control, u_char *key);
+static ngx_http_klaviyo_account_state_t *ngx_http_klaviyo_control_free(
+    ngx_http_klaviyo_control_t *control);
+static void ngx_http_klaviyo_control_give(ngx_http_klaviyo_control_t *control,
+    ngx_http_klaviyo_account_state_t *state, u_char *key);
 
 
 ngx_int_t
@@ -251,28 +260,41 @@ ngx_http_klaviyo_control_nonce(ngx_http_klaviyo_control_t *control)
 ngx_uint_t
 ngx_http_klaviyo_control_enter(ngx_http_klaviyo_control_t *control)
 {
-    ngx_http_klaviyo_control_sh_t       *sh;
-    ngx_http_klaviyo_control_process_t  *process;
+    ngx_http_klaviyo_control_register(control, 0);
 
-    sh = control->sh;
+    return ngx_atomic_fetch_add(&control->sh->serial, 1) + 1;
+}
+
+
+void
+ngx_http_klaviyo_control_attend(ngx_http_klaviyo_control_t *control)
+{
+    ngx_http_klaviyo_control_register(control, 1);
+}
+
+
+static void
+ngx_http_klaviyo_control_register(ngx_http_klaviyo_control_t *control,
+    ngx_uint_t background)
+{
+    ngx_http_klaviyo_control_process_t  *process;
 
     ngx_http_klaviyo_zone_lock(&control->shpool->mutex);
 
-    process = ngx_http_klaviyo_control_place(sh);
+    process = ngx_http_klaviyo_control_place(control->sh);
 
     if (process) {
         process->pid = 0;
         ngx_memory_barrier();
 
         process->generation = control->generation;
+        process->background = background;
         ngx_memory_barrier();
 
         process->pid = ngx_pid;
     }
 
     ngx_shmtx_unlock(&control->shpool->mutex);
-
-    return ngx_atomic_fetch_add(&sh->serial, 1) + 1;
 }
 
 
@@ -347,7 +369,9 @@ ngx_http_klaviyo_control_workers(ngx_http_klaviyo_control_t *control,
     ngx_http_klaviyo_zone_lock(&control->shpool->mutex);
 
     for (i = 0; i < NGX_HTTP_KLAVIYO_MAX_PROCESSES; i++) {
-        if (process[i].pid == 0 || process[i].generation > generation) {
+        if (process[i].pid == 0 || process[i].background
+            || process[i].generation > generation)
+        {
             continue;
         }
 
@@ -368,7 +392,8 @@ ngx_http_klaviyo_control_workers(ngx_http_klaviyo_control_t *control,
 /* the oldest generation that lives, or is about to: ours; under the lock */
 
 static ngx_uint_t
-ngx_http_klaviyo_control_oldest(ngx_http_klaviyo_control_t *control)
+ngx_http_klaviyo_control_oldest(ngx_http_klaviyo_control_t *control,
+    ngx_uint_t background)
 {
     ngx_uint_t                           i, oldest;
     ngx_http_klaviyo_control_process_t  *process;
@@ -377,7 +402,9 @@ ngx_http_klaviyo_control_oldest(ngx_http_klaviyo_control_t *control)
     process = control->sh->processes;
 
     for (i = 0; i < NGX_HTTP_KLAVIYO_MAX_PROCESSES; i++) {
-        if (process[i].pid == 0 || process[i].generation >= oldest) {
+        if (process[i].pid == 0 || process[i].generation >= oldest
+            || (process[i].background && !background))
+        {
             continue;
         }
 
@@ -489,7 +516,7 @@ ngx_http_klaviyo_control_recycle(ngx_http_klaviyo_control_t *control)
     ngx_http_klaviyo_control_slot_t  *slot;
 
     sh = control->sh;
-    oldest = ngx_http_klaviyo_control_oldest(control);
+    oldest = ngx_http_klaviyo_control_oldest(control, 0);
 
     for (i = NGX_HTTP_KLAVIYO_OTHER + 1; i < sh->nslots; i++) {
 
@@ -633,31 +660,145 @@ ngx_http_klaviyo_account_state_t *
 ngx_http_klaviyo_control_account(ngx_http_klaviyo_control_t *control,
     u_char *key)
 {
-    ngx_uint_t                         i;
     ngx_http_klaviyo_account_state_t  *state;
-
-    state = control->sh->accounts;
 
     ngx_http_klaviyo_zone_lock(&control->shpool->mutex);
 
-    for (i = 0; i < NGX_HTTP_KLAVIYO_MAX_ACCOUNTS; i++) {
+    state = ngx_http_klaviyo_control_find(control, key);
 
-        if (!state[i].used) {
-            ngx_memcpy(state[i].key, key, NGX_HTTP_KLAVIYO_KEY_LEN);
-            ngx_memory_barrier();
+    if (state == NULL) {
+        state = ngx_http_klaviyo_control_free(control);
 
-            state[i].used = 1;
-            break;
-        }
-
-        if (ngx_memcmp(state[i].key, key, NGX_HTTP_KLAVIYO_KEY_LEN) == 0) {
-            break;
+        if (state) {
+            ngx_http_klaviyo_control_give(control, state, key);
         }
     }
 
     ngx_shmtx_unlock(&control->shpool->mutex);
 
-    return (i < NGX_HTTP_KLAVIYO_MAX_ACCOUNTS) ? &state[i] : NULL;
+    return state;
+}
+
+
+void
+ngx_http_klaviyo_control_mark(ngx_http_klaviyo_control_t *control, u_char *key)
+{
+    ngx_http_klaviyo_zone_lock(&control->shpool->mutex);
+
+    (void) ngx_http_klaviyo_control_find(control, key);
+
+    ngx_shmtx_unlock(&control->shpool->mutex);
+}
+
+
+static ngx_http_klaviyo_account_state_t *
+ngx_http_klaviyo_control_find(ngx_http_klaviyo_control_t *control, u_char *key)
+{
+    ngx_uint_t                         i;
+    ngx_http_klaviyo_account_state_t  *state;
+
+    for (i = 0; i < NGX_HTTP_KLAVIYO_MAX_ACCOUNTS; i++) {
+        state = &control->sh->accounts[i];
+
+        if (state->used
+            && ngx_memcmp(state->key, key, NGX_HTTP_KLAVIYO_KEY_LEN) == 0)
+        {
+            if (state->generation < control->generation) {
+                state->generation = control->generation;
+            }
+
+            return state;
+        }
+    }
+
+    return NULL;
+}
+
+
+/*
+ * One that was never used, else of those that nobody has any more the one that
+ * is so for longest.  Where a segment was left in the middle, by a process that
+ * was killed, its place is needed if the account comes back.
+ */
+
+static ngx_http_klaviyo_account_state_t *
+ngx_http_klaviyo_control_free(ngx_http_klaviyo_control_t *control)
+{
+    ngx_uint_t                         i, oldest;
+    ngx_http_klaviyo_account_state_t  *state, *found;
+
+    found = NULL;
+    oldest = ngx_http_klaviyo_control_oldest(control, 1);
+
+    for (i = 0; i < NGX_HTTP_KLAVIYO_MAX_ACCOUNTS; i++) {
+        state = &control->sh->accounts[i];
+
+        if (!state->used) {
+            return state;
+        }
+
+        if (state->generation < oldest && state->spool_reading == 0
+            && (found == NULL || state->generation < found->generation))
+        {
+            found = state;
+        }
+    }
+
+    return found;
+}
+
+
+/* No segment gets a number that one has which its account has left */
+
+static void
+ngx_http_klaviyo_control_give(ngx_http_klaviyo_control_t *control,
+    ngx_http_klaviyo_account_state_t *state, u_char *key)
+{
+    ngx_uint_t         i;
+    ngx_atomic_uint_t  seq;
+
+    seq = 0;
+
+    for (i = 0; i < NGX_HTTP_KLAVIYO_MAX_ACCOUNTS; i++) {
+        seq = ngx_max(seq, control->sh->accounts[i].spool_seq);
+    }
+
+    state->used = 0;
+    ngx_memory_barrier();
+
+    ngx_memzero(state, sizeof(ngx_http_klaviyo_account_state_t));
+    ngx_memcpy(state->key, key, NGX_HTTP_KLAVIYO_KEY_LEN);
+    state->generation = control->generation;
+    state->spool_seq = seq;
+    ngx_memory_barrier();
+
+    state->used = 1;
+}
+
+
+/* The history has been kept in the table already */
+
+void
+ngx_http_klaviyo_control_move(ngx_http_klaviyo_account_state_t *to,
+    ngx_http_klaviyo_account_state_t *from)
+{
+    size_t  start, end;
+
+    start = offsetof(ngx_http_klaviyo_account_state_t, state);
+    end = offsetof(ngx_http_klaviyo_account_state_t, history);
+
+    ngx_memcpy((u_char *) to + start, (u_char *) from + start, end - start);
+    ngx_memcpy(to->budget, from->budget, sizeof(to->budget));
+
+    to->spool_bytes = from->spool_bytes;
+    to->spool_segments = from->spool_segments;
+    to->spool_oldest = from->spool_oldest;
+    to->spool_seq = ngx_max(to->spool_seq, from->spool_seq);
+
+    to->spool_offset = from->spool_offset;
+    ngx_memory_barrier();
+
+    to->spool_reading = from->spool_reading;
 }
 
 

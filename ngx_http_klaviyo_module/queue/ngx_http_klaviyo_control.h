@@ -73,6 +73,7 @@ typedef struct {
 typedef struct {
     u_char                               key[NGX_HTTP_KLAVIYO_KEY_LEN];
     ngx_atomic_t                         used;
+    ngx_atomic_t                         generation;  /* last that has it */
 
     ngx_atomic_t                         state;    /* _sender_e */
     ngx_atomic_t                         since;    /* epoch seconds */
@@ -161,7 +162,10 @@ uint64_t ngx_http_klaviyo_control_nonce(ngx_http_klaviyo_control_t *control);
  */
 ngx_uint_t ngx_http_klaviyo_control_enter(ngx_http_klaviyo_control_t *control);
 
-/* In exit_process of a worker. */
+/* The same in the background process, which isn't counted as a worker. */
+void ngx_http_klaviyo_control_attend(ngx_http_klaviyo_control_t *control);
+
+/* At the end of either. */
 void ngx_http_klaviyo_control_leave(ngx_http_klaviyo_control_t *control);
 
 /*
@@ -196,10 +200,27 @@ ngx_http_klaviyo_counters_t *ngx_http_klaviyo_control_counters(
 void ngx_http_klaviyo_control_total(ngx_http_klaviyo_control_t *control,
     ngx_http_klaviyo_counters_t *sum);
 
-/* The state of the account with that key, found or made; never NULL for the
- * first NGX_HTTP_KLAVIYO_MAX_ACCOUNTS of them, else NULL. */
+/*
+ * The state of the account with that key, found or made, and marked as in use
+ * by this generation.  A full table gives up what no generation that lives has,
+ * if no segment is left in the middle there; at last NULL.
+ */
 ngx_http_klaviyo_account_state_t *ngx_http_klaviyo_control_account(
     ngx_http_klaviyo_control_t *control, u_char *key);
+
+/*
+ * Marks it, if it is there.  In the master, for all accounts, before there is a
+ * process that makes one.
+ */
+void ngx_http_klaviyo_control_mark(ngx_http_klaviyo_control_t *control,
+    u_char *key);
+
+/*
+ * "from", which is in no table, goes on in "to", which is new; nobody else
+ * writes either.
+ */
+void ngx_http_klaviyo_control_move(ngx_http_klaviyo_account_state_t *to,
+    ngx_http_klaviyo_account_state_t *from);
 
 
 /*

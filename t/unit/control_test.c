@@ -9,6 +9,7 @@
 
 
 #include "unit_shm.h"
+#include "unit_steps.h"
 #include "ngx_http_klaviyo_control.h"
 
 #include <poll.h>
@@ -588,6 +589,268 @@ an_account_has_one_state(void **state)
 }
 
 
+/* makes states, "from" on, until there are no more; how many there were */
+
+static ngx_uint_t
+fill_states(ngx_http_klaviyo_control_t *control, ngx_uint_t from)
+{
+    ngx_uint_t  n;
+
+    for (n = 0;
+         ngx_http_klaviyo_control_account(control, key(from + n)) != NULL;
+         n++)
+    {
+        assert_in_range(n, 0, NGX_HTTP_KLAVIYO_MAX_ACCOUNTS);
+    }
+
+    return n;
+}
+
+
+static void
+states_of_accounts_that_are_gone_are_given_away(void **state)
+{
+    fixture_t                         *f = *state;
+    ngx_http_klaviyo_account_state_t  *kept, *account;
+
+    assert_int_equal(fill_states(f->control, 0),
+                     NGX_HTTP_KLAVIYO_MAX_ACCOUNTS);
+
+    account = ngx_http_klaviyo_control_account(f->control, key(7));
+    account->requests = 5;
+    account->spool_seq = 40;
+    account->budget[0] = 1;
+
+    (void) reload(f);
+    kept = ngx_http_klaviyo_control_account(f->control, key(3));
+
+    ngx_http_klaviyo_control_mark(f->control, key(9));
+    ngx_http_klaviyo_control_mark(f->control, key(90));
+
+    assert_int_equal(fill_states(f->control, 100),
+                     NGX_HTTP_KLAVIYO_MAX_ACCOUNTS - 2);
+
+    assert_memory_equal(kept->key, key(3), NGX_HTTP_KLAVIYO_KEY_LEN);
+    assert_ptr_equal(ngx_http_klaviyo_control_account(f->control, key(3)),
+                     kept);
+    assert_non_null(ngx_http_klaviyo_control_account(f->control, key(9)));
+    assert_null(ngx_http_klaviyo_control_account(f->control, key(7)));
+
+    /* it counts from zero, and makes no number of a segment again */
+
+    assert_int_equal(account->requests, 0);
+    assert_int_equal(account->budget[0], 0);
+    assert_true(account->spool_seq >= 40);
+}
+
+
+static void
+the_state_that_nobody_has_for_longest_goes_first(void **state)
+{
+    fixture_t                         *f = *state;
+    ngx_uint_t                         i;
+    ngx_http_klaviyo_account_state_t  *account;
+
+    assert_int_equal(fill_states(f->control, 0),
+                     NGX_HTTP_KLAVIYO_MAX_ACCOUNTS);
+    (void) reload(f);
+
+    for (i = 0; i < NGX_HTTP_KLAVIYO_MAX_ACCOUNTS; i++) {
+        if (i != 20) {
+            ngx_http_klaviyo_control_mark(f->control, key(i));
+        }
+    }
+
+    account = &ngx_http_klaviyo_control_account(f->control, key(19))[1];
+    assert_memory_equal(account->key, key(20), NGX_HTTP_KLAVIYO_KEY_LEN);
+
+    (void) reload(f);
+
+    assert_ptr_equal(ngx_http_klaviyo_control_account(f->control, key(100)),
+                     account);
+}
+
+
+static void
+a_state_with_a_segment_in_the_middle_is_not_given_away(void **state)
+{
+    fixture_t                         *f = *state;
+    ngx_http_klaviyo_account_state_t  *account;
+
+    assert_int_equal(fill_states(f->control, 0),
+                     NGX_HTTP_KLAVIYO_MAX_ACCOUNTS);
+
+    account = ngx_http_klaviyo_control_account(f->control, key(7));
+    account->spool_reading = 1;
+
+    (void) reload(f);
+
+    assert_int_equal(fill_states(f->control, 100),
+                     NGX_HTTP_KLAVIYO_MAX_ACCOUNTS - 1);
+    assert_ptr_equal(ngx_http_klaviyo_control_account(f->control, key(7)),
+                     account);
+}
+
+
+/* "enters" says as what */
+
+static void
+one_of_old_keeps_the_states(fixture_t *f,
+    void (*enters)(ngx_http_klaviyo_control_t *control))
+{
+    int         status;
+    ngx_pid_t   pid;
+
+    assert_int_equal(fill_states(f->control, 0),
+                     NGX_HTTP_KLAVIYO_MAX_ACCOUNTS);
+
+    pid = unit_fork();
+
+    if (pid == 0) {
+        enters(f->control);
+        raise(SIGSTOP);
+        _exit(0);
+    }
+
+    assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+
+    (void) reload(f);
+
+    assert_int_equal(fill_states(f->control, 100), 0);
+
+    kill(pid, SIGKILL);
+    assert_int_equal(unit_wait(pid), -1);
+
+    assert_int_equal(fill_states(f->control, 100),
+                     NGX_HTTP_KLAVIYO_MAX_ACCOUNTS);
+}
+
+
+static void
+enter(ngx_http_klaviyo_control_t *control)
+{
+    (void) ngx_http_klaviyo_control_enter(control);
+}
+
+
+static void
+a_state_of_an_old_worker_is_not_given_away(void **state)
+{
+    one_of_old_keeps_the_states(*state, enter);
+}
+
+
+static void
+a_state_that_an_old_process_writes_is_not_given_away(void **state)
+{
+    one_of_old_keeps_the_states(*state, ngx_http_klaviyo_control_attend);
+}
+
+
+static void
+the_background_process_is_no_worker(void **state)
+{
+    fixture_t  *f = *state;
+
+    ngx_http_klaviyo_control_attend(f->control);
+    assert_int_equal(ngx_http_klaviyo_control_workers(f->control, 1), 0);
+
+    (void) ngx_http_klaviyo_control_enter(f->control);
+    assert_int_equal(ngx_http_klaviyo_control_workers(f->control, 1), 1);
+}
+
+
+static void
+a_state_moves_into_the_table(void **state)
+{
+    fixture_t                         *f = *state;
+    ngx_http_klaviyo_account_state_t   own, *account;
+
+    ngx_memset(&own, 1, sizeof(own));
+    account = ngx_http_klaviyo_control_account(f->control, key(0));
+
+    ngx_http_klaviyo_control_move(account, &own);
+
+    assert_memory_equal(account->key, key(0), NGX_HTTP_KLAVIYO_KEY_LEN);
+    assert_int_equal(account->used, 1);
+    assert_int_equal(account->generation, 1);
+    assert_int_equal(account->state, own.state);
+    assert_int_equal(account->spool_oldest, own.spool_oldest);
+    assert_int_equal(account->spool_seq, own.spool_seq);
+    assert_true(account->spool_reading == own.spool_reading);
+    assert_true(account->spool_offset == own.spool_offset);
+    assert_memory_equal(account->refusals, own.refusals,
+                        sizeof(own.refusals));
+    assert_memory_equal(account->budget, own.budget, sizeof(own.budget));
+}
+
+
+#if (UNIT_HAVE_STEPS)
+
+static void
+exchange(void *data)
+{
+    fixture_t  *f = data;
+
+    (void) ngx_http_klaviyo_control_account(f->control, key(100));
+}
+
+
+/* whoever comes next finds each account once, and a state for the new one */
+
+static void
+all_have_a_state(void *data, ngx_uint_t end)
+{
+    fixture_t                         *f = data;
+    ngx_uint_t                         i, k;
+    ngx_http_klaviyo_account_state_t  *states[NGX_HTTP_KLAVIYO_MAX_ACCOUNTS];
+
+    for (i = 0; i < NGX_HTTP_KLAVIYO_MAX_ACCOUNTS; i++) {
+        states[i] = ngx_http_klaviyo_control_account(f->control,
+                                                     key(i ? i : 100));
+        assert_non_null(states[i]);
+        assert_int_equal(states[i]->requests, i);
+        assert_int_equal(states[i]->used, 1);
+
+        for (k = 0; k < i; k++) {
+            assert_ptr_not_equal(states[k], states[i]);
+        }
+    }
+
+    assert_null(ngx_http_klaviyo_control_account(f->control, key(0)));
+}
+
+
+static void
+a_process_may_die_while_it_gives_a_state_away(void **state)
+{
+    fixture_t     *f = *state;
+    ngx_uint_t     i;
+    unit_steps_t   s;
+
+    for (i = 0; i < NGX_HTTP_KLAVIYO_MAX_ACCOUNTS; i++) {
+        ngx_http_klaviyo_control_account(f->control, key(i))->requests = i;
+    }
+
+    (void) reload(f);
+
+    for (i = 1; i < NGX_HTTP_KLAVIYO_MAX_ACCOUNTS; i++) {
+        ngx_http_klaviyo_control_mark(f->control, key(i));
+    }
+
+    ngx_memzero(&s, sizeof(unit_steps_t));
+
+    s.zone = f->zone;
+    s.data = f;
+    s.run = exchange;
+    s.check = all_have_a_state;
+
+    unit_steps(&s);
+}
+
+#endif
+
+
 static ngx_uint_t
 readable(fixture_t *f)
 {
@@ -930,6 +1193,16 @@ main(void)
         control_test(a_pid_that_is_used_again_counts_once),
         control_test(a_full_table_of_the_dead_has_room),
         control_test(an_account_has_one_state),
+        control_test(states_of_accounts_that_are_gone_are_given_away),
+        control_test(the_state_that_nobody_has_for_longest_goes_first),
+        control_test(a_state_with_a_segment_in_the_middle_is_not_given_away),
+        control_test(a_state_of_an_old_worker_is_not_given_away),
+        control_test(a_state_that_an_old_process_writes_is_not_given_away),
+        control_test(the_background_process_is_no_worker),
+        control_test(a_state_moves_into_the_table),
+#if (UNIT_HAVE_STEPS)
+        control_test(a_process_may_die_while_it_gives_a_state_away),
+#endif
         control_test(one_who_sleeps_is_woken_once),
         control_test(no_wake_up_is_lost_between_two_processes),
         control_test(quick_deaths_are_throttled),
