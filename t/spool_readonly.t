@@ -75,6 +75,9 @@ sub works {
         return $t->log() =~ /the spool .* can't be written/ }, 20),
         "$name: it is told that the spool can't be written");
     is(scalar(() = $t->log() =~ /can't be written/g), 1, "$name: once");
+    like(status($t)->{health}{text}, qr/: the spool can't be written, see /,
+        "$name: by the status, too");
+    ok(account($t)->{spool}{failed}, "$name: which says it in a word");
     $k->start();
     arrived($k, $first + 100, $last, "$name: what it has kept arrives");
     conserved($t, "$name: counted");

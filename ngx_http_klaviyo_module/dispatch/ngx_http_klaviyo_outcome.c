@@ -560,6 +560,9 @@ ngx_http_klaviyo_outcome_bury(ngx_http_klaviyo_flight_t *flight,
     ngx_http_klaviyo_line_of(&letter, s->account->ring, record);
 
     rc = ngx_http_klaviyo_deadletter_write(&s->dead, status, error, &letter);
+
+    s->state->spool_failed = (rc == NGX_ERROR);
+
     if (rc == NGX_ERROR) {
         return NGX_ERROR;
     }

@@ -110,6 +110,9 @@ typedef struct {
     ngx_atomic_t                         spool_bytes;
     ngx_atomic_t                         spool_segments;
     ngx_atomic_t                         spool_oldest;   /* epoch seconds */
+    ngx_atomic_t                         spool_failed;   /* it, or a letter,
+                                                            could not be written
+                                                            the last time */
     ngx_atomic_t                         spool_seq;
     volatile uint64_t                    spool_reading;
     volatile uint64_t                    spool_offset;

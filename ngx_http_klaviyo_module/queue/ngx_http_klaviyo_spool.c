@@ -535,6 +535,8 @@ ngx_http_klaviyo_spool_append(ngx_http_klaviyo_spool_t *spool, u_char *p,
         len -= n;
     }
 
+    spool->state->spool_failed = 0;
+
     if (spool->failed) {
         spool->failed = 0;
 
@@ -647,6 +649,7 @@ ngx_http_klaviyo_spool_failed(ngx_http_klaviyo_spool_t *spool, ngx_err_t err,
     }
 
     spool->failed = 1;
+    spool->state->spool_failed = 1;
     spool->retry = ngx_current_msec + NGX_HTTP_KLAVIYO_SPOOL_RETRY;
 }
 

@@ -212,8 +212,10 @@ ngx_http_klaviyo_health_away(u_char *p, u_char *last,
             : ngx_slprintf(p, last, " (no answer)");
     }
 
-    p = ngx_slprintf(p, last, "%s", av->minute.dropped ? ": "
-                                                       : ": nothing is lost, ");
+    p = ngx_slprintf(p, last, "%s",
+                     state->spool_failed ? ": the spool can't be written, see "
+                                           "the error log, "
+                     : av->minute.dropped ? ": " : ": nothing is lost, ");
     p = ngx_http_klaviyo_health_waits(p, last, av);
 
     left = (time_t) state->retry_at - view->now;

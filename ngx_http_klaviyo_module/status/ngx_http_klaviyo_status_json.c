@@ -366,6 +366,8 @@ ngx_http_klaviyo_status_spool(ngx_http_klaviyo_account_state_t *state)
     ngx_http_klaviyo_status_set(json, "segments", state->spool_segments);
     ngx_http_klaviyo_status_put(json, "oldest",
                           ngx_http_klaviyo_status_time(state->spool_oldest));
+    ngx_http_klaviyo_status_put(json, "failed",
+                                json_boolean(state->spool_failed));
 
     return json;
 }

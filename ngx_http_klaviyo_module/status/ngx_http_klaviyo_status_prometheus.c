@@ -131,6 +131,12 @@ static ngx_http_klaviyo_series_t  ngx_http_klaviyo_state_series[] = {
         "When the oldest segment was written last, in Unix time.",
         spool_oldest, NGX_HTTP_KLAVIYO_UNIT_TIME),
 
+    ngx_http_klaviyo_prom_state("klaviyo_spool_failed",
+        NGX_HTTP_KLAVIYO_GAUGE,
+        "Whether a segment or a dead letter could not be written the last "
+        "time.",
+        spool_failed, NGX_HTTP_KLAVIYO_UNIT_ONE),
+
     { NULL, NULL, NULL, 0, NGX_HTTP_KLAVIYO_UNIT_ONE }
 };
 
