@@ -117,6 +117,21 @@ http {
             property  c      $arg_k | recall kept b.c | default none;
         }
 
+        klaviyo_track "Above" GET =/turn {
+            property  a   $arg_k | recall turn a;
+            property  ok  1;
+        }
+
+        klaviyo_remember turn GET =/turn {
+            key       $arg_k;
+            property  a  $arg_a;
+        }
+
+        klaviyo_track "Below" GET =/turn {
+            property  a   $arg_k | recall turn a;
+            property  ok  1;
+        }
+
         klaviyo_remember large GET =/large {
             key       1;
             property  text  $http_x_text | suffix $http_x_text
@@ -250,10 +265,22 @@ like(request('GET', '/asked?k=1'),
 is(request('GET', '/kept/gone?k=1&a=404'), '-', 'a 404');
 like(request('GET', '/asked?k=1'), qr/^\{"a":"z"/, 'is not kept');
 is(request('PUT', '/kept?k=1'), '-', 'nothing to keep');
-like(request('GET', '/asked?k=1'), qr/^\{"a":"z"/, 'changes nothing');
+like(request('GET', '/asked?k=1'), qr/^\{"c":"none"/, 'what was there goes');
+is(request('PUT', '/kept?k=1&a=w'), '-', 'kept again');
 is(request('PUT', '/kept?a=nobody'), '-', 'no key');
+like(request('GET', '/asked?k=1'), qr/^\{"a":"w"/, 'changes nothing');
 like(request('GET', '/asked'), qr/^\{"c":"none"/, 'keeps nothing');
 like(request('GET', '/asked?k=2'), qr/^\{"c":"none"/, 'nor for others');
+
+# within a request, in the order of the file
+
+request('GET', "/turn?k=1&a=$_") for qw(x y), '';
+
+ok($t->wait_for(sub { 6 == grep { $_->{metric} =~ /Above|Below/ }
+    $t->klaviyo()->events() }), 'two rules, three times');
+is(join(' ', map { "$_->{metric}:" . ($_->{properties}{a} // '-') }
+    grep { $_->{metric} =~ /Above|Below/ } $t->klaviyo()->events()),
+    'Above:- Below:x Above:x Below:y Above:y Below:-', 'before and after');
 
 request('PUT', '/brief?k=1&a=x');
 
@@ -273,7 +300,7 @@ is(request('GET', '/largest'), '{"ok":"1"}', 'forgotten');
 my $status = $json->decode($t->get('/klaviyo')->body());
 
 is(join(' ', map { $_->{metric} } @{$status->{accounts}{shop}{rules}}),
-    'Placed Order Brief Asked Large', 'facts are no events');
+    'Placed Order Brief Asked Above Below Large', 'facts are no events');
 is($status->{total}{limited}, 1, 'what was too large is counted');
 
 ok($t->quit(), 'nginx ends');

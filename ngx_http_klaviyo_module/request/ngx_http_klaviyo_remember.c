@@ -58,12 +58,23 @@ ngx_http_klaviyo_remember(ngx_http_klaviyo_eval_t *eval,
 
     ngx_http_klaviyo_node_eval(eval, &object, &data);
 
-    if (ngx_http_klaviyo_data_is_missing(&data) || eval->unknown) {
+    if (eval->unknown) {
         return;
     }
 
     kmcf = ngx_http_get_module_main_conf(eval->request,
                                          ngx_http_klaviyo_module);
+
+    /* what was recalled above is not what is there below */
+
+    eval->ctx->recalls = NULL;
+
+    /* a cart that is empty now */
+
+    if (ngx_http_klaviyo_data_is_missing(&data)) {
+        ngx_http_klaviyo_memory_forget(kmcf->memory, &key);
+        return;
+    }
 
     text.data = ngx_http_klaviyo_facts;
     text.len = json_dumpb(data.json, (char *) text.data,

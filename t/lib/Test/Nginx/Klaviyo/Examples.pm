@@ -236,8 +236,12 @@ sub run_some {
 
     my ($code, $out) = $t->test_config($self->config($t, $examples));
 
+    # an account for each example are more than the status can tell of
+    my @warnings = grep { !/ klaviyo accounts with .* lanes included/ }
+        grep { /\[warn\]/ } split /\n/, $out;
+
     Test::More::is($code ? $out : '', '', "$examples->[0]{at}: nginx -t");
-    Test::More::is(join("\n", grep { /\[warn\]/ } split /\n/, $out), '',
+    Test::More::is(join("\n", @warnings), '',
         "$examples->[0]{at}: no warnings");
     return if $code;
 
