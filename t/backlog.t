@@ -102,6 +102,22 @@ http {
             return 200;
         }
 
+        # a session that is renewed at log-in
+
+        klaviyo_remember session POST =/renew {
+            key       $arg_new;
+            property  first  $cookie_sid | recall session first
+                             | default $cookie_sid;
+        }
+
+        klaviyo_track "Renewed" POST =/renew { profile email $arg_e; }
+
+        location ~ ^/(?:p/session/|renew) {
+            klaviyo_visitor  $cookie_sid | recall session first
+                             | default $cookie_sid;
+            return 200;
+        }
+
         klaviyo_track "Order" POST =/order { profile email $arg_e; }
 
         location = /order {
@@ -167,6 +183,20 @@ $v->get('agreed', '/p/ask/', 'View email:tom@shop.dev (held)',
     cart('c61', 'consent=yes'));
 $v->post('a log-in', '/login?e=tom@shop.dev', '', 'Login email:tom@shop.dev',
     cart('c61'));
+
+# a key that changes, twice
+
+my $kim = 'email:kim@shop.dev';
+
+$v->get('the old key', '/p/session/', "View $kim (held)",
+    { Cookie => 'sid=s1' });
+$v->post('the next one', '/renew?new=s2&e=kim@shop.dev', '', "Renewed $kim",
+    { Cookie => 'sid=s1' });
+$v->get('is the same', '/p/session/', "View $kim", { Cookie => 'sid=s2' });
+$v->post('another one', '/renew?new=s3&e=kim@shop.dev', '', "Renewed $kim",
+    { Cookie => 'sid=s2' });
+$v->get('is still the same', '/p/session/', "View $kim",
+    { Cookie => 'sid=s3' });
 
 # a key that a limit hides may be of one who has opted out
 
@@ -234,7 +264,7 @@ $sum += $_ for @{$total}{qw(sent damaged queued spooled dead)},
 
 is($sum, $total->{seen} + $total->{restored}, 'the sum');
 is($total->{skipped}{held}, 6, 'held: those that were not sent');
-is($total->{seen}, 37, 'each event was seen once');
+is($total->{seen}, 42, 'each event was seen once');
 
 my ($event) = grep { $_->{properties}{Case} == 2 } $t->klaviyo()->events();
 
