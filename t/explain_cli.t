@@ -99,6 +99,15 @@ sub demo {
         @conf, '--expect', 'Viewed Product');
     is($code, 1, 'nobody: it did not come out');
     like($said, qr/^  outcome    skipped: unidentified$/m, 'and why');
+
+    # what would turn the terminal's colours or the line round
+
+    ($code, $said) = explain_cli(request('GET /products/%1b%5b31m%e2%80%aeabc'
+        . '%c3%a9?_kx=AbCdEf123.XyZaBc HTTP/1.1'), @conf);
+    like($said, qr{\AGET /products/\\u001b\[31m\\u202eabc\xc3\xa9 -> },
+        'no control characters');
+    unlike($said, qr/[\x00-\x09\x0b-\x1f\x7f]|\xe2\x80\xae|Wide character/,
+        'anywhere');
 }
 
 
