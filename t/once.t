@@ -202,9 +202,11 @@ my $sent = $t->wait_for(sub {
 
 is($sent, 40, 'and is sent');
 
-# a queue that is full: what was dropped may come again
+# a queue that is full, since nobody empties it: what was dropped may come again
 
-$t->klaviyo(1)->answer(503);
+my @sender = map { $_->{pid} } $t->processes('helper');
+
+kill 'STOP', @sender;
 
 my $text = { 'X-Text' => 'x' x 7000 };
 my $n = 0;
@@ -229,7 +231,7 @@ $t->wait_for(sub { $t->read_file('results.log') =~ m/^6000 /m });
 like($t->read_file('results.log'), qr/^6000 (?:queued|dropped:full)$/m,
     'a dropped one has left no mark');
 
-$t->klaviyo(1)->answer(202);
+is(kill('CONT', @sender), 1, 'the queue is emptied again');
 
 ok($t->quit(), 'nginx ends');
 

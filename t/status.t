@@ -39,6 +39,7 @@ forms();
 members();
 minutes();
 troubles();
+skipped();
 none();
 
 Test::Nginx::Klaviyo->done();
@@ -257,6 +258,19 @@ sub troubles {
     is($status->{accounts}{dry}{health}{level}, 'warning', 'a dry run');
     like($status->{accounts}{dry}{health}{text},
         qr/\ADry run, Klaviyo gets nothing/, 'is told as one');
+}
+
+
+# Nothing has left, and it is not that nobody came.
+
+sub skipped {
+    my $n = shop(rule => 'when $arg_never;');
+    my $sentence = sub { return status($n)->{health}{text} };
+
+    is($sentence->(), 'All well: no event yet.', 'nobody came');
+    view($n, 1, 20);
+    is($sentence->(), 'No event yet of 20 seen, the rules tell why.',
+        'all are skipped');
 }
 
 ###############################################################################

@@ -241,7 +241,8 @@ ngx_http_klaviyo_health_well(u_char *p, u_char *last,
 
     p = ngx_slprintf(p, last, "%s", av->account->dry_run
                      ? "Dry run, Klaviyo gets nothing: "
-                     : (av->minute.dropped || av->minute.dead) ? ""
+                     : (av->minute.dropped || av->minute.dead
+                        || (state->last_sent == 0 && av->events.seen)) ? ""
                      : "All well: ");
 
     if (sent == 0) {
@@ -250,7 +251,15 @@ ngx_http_klaviyo_health_well(u_char *p, u_char *last,
             p = ngx_http_klaviyo_health_waits(p, last, av);
 
         } else if (state->last_sent == 0) {
-            p = ngx_slprintf(p, last, "no event yet");
+            p = ngx_slprintf(p, last, "%so event yet",
+                             (av->events.seen && !av->account->dry_run)
+                             ? "N" : "n");
+
+            if (av->events.seen) {
+                p = ngx_slprintf(p, last, " of ");
+                p = ngx_http_klaviyo_health_number(p, last, av->events.seen);
+                p = ngx_slprintf(p, last, " seen, the rules tell why");
+            }
 
         } else {
             p = ngx_slprintf(p, last, "nothing waits, the last event left at ");
