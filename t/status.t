@@ -267,7 +267,8 @@ sub skipped {
     my $n = shop(rule => 'when $arg_never;');
     my $sentence = sub { return status($n)->{health}{text} };
 
-    is($sentence->(), 'All well: no event yet.', 'nobody came');
+    ok($n->wait_for(sub { $sentence->() eq 'All well: no event yet.' }),
+        'nobody came');
     view($n, 1, 20);
     is($sentence->(), 'No event yet of 20 seen, the rules tell why.',
         'all are skipped');

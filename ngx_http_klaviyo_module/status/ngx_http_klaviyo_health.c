@@ -251,9 +251,9 @@ ngx_http_klaviyo_health_well(u_char *p, u_char *last,
             p = ngx_http_klaviyo_health_waits(p, last, av);
 
         } else if (state->last_sent == 0) {
-            p = ngx_slprintf(p, last, "%so event yet",
+            p = ngx_slprintf(p, last, "%s",
                              (av->events.seen && !av->account->dry_run)
-                             ? "N" : "n");
+                             ? "No event yet" : "no event yet");
 
             if (av->events.seen) {
                 p = ngx_slprintf(p, last, " of ");
